@@ -92,7 +92,7 @@ def _named(subject: HistorySubject) -> dict[str, Any]:
         "model": subject.model._meta.label_lower,
         "key": subject.key,
         "label": str(subject.label),
-        "is_deleted": subject.instance is None,
+        "is_deleted": subject.is_deleted,
     }
 
 

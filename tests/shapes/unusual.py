@@ -137,6 +137,11 @@ def declare() -> list[type[models.Model]]:
         remarks = GenericRelation(Remark, content_type_field="kind", object_id_field="of_id")
         Meta = meta_of("cursed_key")
 
+    class CursedDay(models.Model):
+        day = models.DateField(primary_key=True)
+        note = models.CharField(max_length=40, default="")
+        Meta = meta_of("cursed_day")
+
     class Broken(models.Model):
         kind = models.CharField(max_length=1, choices=fails if django.VERSION >= (5, 0) else None)
         of = models.ForeignKey(Cursed, models.CASCADE)
@@ -173,7 +178,7 @@ def declare() -> list[type[models.Model]]:
         Child,
         Grandchild,
     ]
-    found += [Cursed, CursedKey, Broken, Absent, Hidden, Door]
+    found += [Cursed, CursedKey, CursedDay, Broken, Absent, Hidden, Door]
     if django.VERSION >= (5, 2):
 
         class Seat(models.Model):
@@ -225,6 +230,7 @@ def fill(found: list[type[models.Model]], end: str = "") -> None:
         cursor.execute("INSERT INTO cursed (value) VALUES ('x') RETURNING id")
         cursor.execute("INSERT INTO broken (kind, of_id) VALUES ('k', %s)", cursor.fetchone())
         cursor.execute("INSERT INTO cursed_key VALUES (%s)", [f"k/1{end}"])
+        cursor.execute("INSERT INTO cursed_day VALUES (%s, '')", [f"004{4 + len(end)}-03-15 BC"])
     hidden = of["Hidden"].objects.create(name=f"{SECRET}{end}")
     of["Door"].objects.create(to=hidden).also.add(hidden)
     if "Seat" in of:

@@ -8,8 +8,9 @@ from typing import Any
 from django.db import models
 
 from bemi_django.admin.access.logged_models import LoggedModel
+from bemi_django.admin.access.rows.live_rows import live_instances
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.display.object_labels import live_instances, live_labels
+from bemi_django.admin.display.object_labels import live_labels
 
 
 def labels(viewer: Viewer, model: type[models.Model], alias: str, keys: Iterable[Any]) -> dict[Any, str]:

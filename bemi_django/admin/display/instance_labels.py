@@ -20,12 +20,12 @@ from django.db import (
     OperationalError,
     connections,
     models,
-    transaction,
 )
 from django.db.models import prefetch_related_objects
 
 from bemi_django.admin.access.logged_models import key_fields
 from bemi_django.admin.access.masks import MASK
+from bemi_django.admin.access.rows.guarded_queries import guarded
 from bemi_django.admin.access.rows.readable_parts import readable_parts
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.log.keys import key_of
@@ -84,15 +84,6 @@ def instance_key(instance: models.Model, viewer: Viewer) -> str:
     for field in key_fields(type(instance)):
         viewer.lifted.field(type(instance), str(field.column), key)
     return key
-
-
-@contextmanager
-def guarded(alias: str) -> Iterator[None]:
-    """Keep a query that fails from ending the transaction of the request, if there is one."""
-    with ExitStack() as stack:
-        if connections[alias].in_atomic_block:
-            stack.enter_context(transaction.atomic(using=alias))
-        yield
 
 
 def masked_copy(instance: models.Model, viewer: Viewer) -> models.Model | None:

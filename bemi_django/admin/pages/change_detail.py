@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.rows.column_value import ColumnValue
+from bemi_django.admin.access.rows.live_rows import live_rows
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display import sql_text
 from bemi_django.admin.display.actions.nouns import automatic_columns
@@ -20,7 +21,7 @@ from bemi_django.admin.display.actions.steps import change_as_sql
 from bemi_django.admin.display.actors import Actors, where
 from bemi_django.admin.display.change_rows import ListedRow, rows
 from bemi_django.admin.display.context_lines import context_lines
-from bemi_django.admin.display.object_labels import ObjectLabels, live_instances
+from bemi_django.admin.display.object_labels import ObjectLabels
 from bemi_django.admin.display.value_diff import pretty_json
 from bemi_django.admin.display.values.formatter import MISSING, Formatter, ShownPair
 from bemi_django.admin.pages.list_neighbours import list_neighbours
@@ -194,7 +195,8 @@ def may_undo(changes: Iterable[Change], viewer: Viewer) -> bool:
     for change in undone:
         if (logged := models[change.pk]) is not None and change.primary_key is not None:
             keys.setdefault(logged, set()).add(change.primary_key)
-    instances = {logged: live_instances(logged, wanted, viewer) for logged, wanted in keys.items()}
+    rows = {logged: live_rows(logged, wanted, viewer) for logged, wanted in keys.items()}
+    instances = {logged: {**found.unread, **found.read} for logged, found in rows.items()}
     for change in undone:
         logged, action = models[change.pk], _UNDOING.get(change.operation)
         if action is None:

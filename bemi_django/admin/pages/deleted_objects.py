@@ -8,9 +8,9 @@ from django.db.models import Q
 from django.utils.http import urlencode
 
 from bemi_django.admin.access.logged_models import LoggedModel
+from bemi_django.admin.access.rows.live_rows import live_rows
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.change_rows import ListedRow, rows
-from bemi_django.admin.display.object_labels import live_instances
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.paging import cursor_of, read_page
 from bemi_django.log import conditions
@@ -69,7 +69,8 @@ def _deleted(changes: list[Change], viewer: Viewer) -> dict[Any, LoggedModel]:
     alive = {
         (logged_model, key)
         for logged_model, wanted in keys.items()
-        for key in live_instances(logged_model, wanted)
+        for rows in live_rows(logged_model, wanted)
+        for key in rows
     }
     found: dict[Any, LoggedModel] = {}
     seen: set[tuple[LoggedModel, str]] = set()

@@ -199,7 +199,7 @@ class FieldHistory:
         """Return the page that gives the field the value that the next change replaced."""
         if later is None or later.operation != "UPDATE" or not self._is_known(change, side):
             return None
-        if self._subject.instance is None or not self._subject.may("change"):
+        if self._subject.is_deleted or not self._subject.may("change"):
             return None
         if self._column in automatic_columns(self._subject.model):
             return None

@@ -13,12 +13,12 @@ from django.db import models
 from django.http import Http404
 
 from bemi_django.admin.access.logged_models import LoggedModel, parse_key
+from bemi_django.admin.access.rows.guarded_queries import guarded
+from bemi_django.admin.access.rows.live_rows import live_rows
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.display.instance_labels import guarded
 from bemi_django.admin.display.object_labels import (
     EMPTY_KEY,
     deleted_labels,
-    live_instances,
     live_labels,
     timeline_url,
 )
@@ -35,9 +35,10 @@ class HistorySubject(NamedTuple):
         viewer: The user who sees its history.
         logged: Its model, and the database that has its row.
         key: Its primary key, as the log writes it.
-        instance: The object, or None if it is deleted.
+        instance: The object, or None if it is deleted or its key cannot be read.
         newest: Its newest change that the viewer may see, or None.
         label: Its name.
+        unread: An instance without values, if there is a row whose key Python cannot read.
     """
 
     viewer: Viewer
@@ -46,6 +47,12 @@ class HistorySubject(NamedTuple):
     instance: models.Model | None
     newest: Change | None
     label: str
+    unread: models.Model | None = None
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the object has no row."""
+        return self.instance is None and self.unread is None
 
     @property
     def model(self) -> type[models.Model]:
@@ -76,7 +83,7 @@ class HistorySubject(NamedTuple):
 
     def may(self, action: str) -> bool:
         """Tell whether the viewer may ``add``, ``change`` or ``delete`` the object by a revert."""
-        return self.viewer.has("revert") and self.viewer.may(action, self.model, self.instance)
+        return self.viewer.has("revert") and self.viewer.may(action, self.model, self.instance or self.unread)
 
 
 def subject_of(viewer: Viewer, app_label: str, model_name: str, object_id: str) -> HistorySubject:
@@ -92,16 +99,17 @@ def subject_of(viewer: Viewer, app_label: str, model_name: str, object_id: str) 
     logged = LoggedModel(model, viewer.logged_models.alias(model))
     seen = viewer.changes().for_model(model).exclude(operation__in=("EVENT", "ERASED"))
     for key in _keys(model, named):
-        instance = live_instances(logged, [key], viewer).get(key)
+        found = live_rows(logged, [key], viewer)
+        instance, unread = found.read.get(key), found.unread.get(key)
         newest = nearest_change(seen, [key])
         if instance is not None or newest is not None:
             break
     else:
         raise Http404
-    if instance is not None and not viewer.may("view", model, instance):
+    if not viewer.may("view", model, instance or unread):
         raise PermissionDenied
     return HistorySubject(
-        viewer, logged, key, instance, newest, _label(viewer, logged, instance, newest, key)
+        viewer, logged, key, instance, newest, _label(viewer, logged, instance, newest, key), unread
     )
 
 

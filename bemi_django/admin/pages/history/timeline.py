@@ -89,14 +89,14 @@ def template_context(viewer: Viewer, app_label: str, model_name: str, object_id:
     read = read_timeline(subject, form, cursor_of(parameters))
     page, parts, others = read.page, read.parts, read.others
     newest, instance = subject.newest, subject.instance
-    may_restore = instance is None and subject.may("add")
+    may_restore = subject.is_deleted and subject.may("add")
     return {
         "heading": subject.label,
         "subject": subject,
         "of_model": subject.model,
         "kind": subject.model._meta.verbose_name,
         "object_url": instance and viewer.model_url(subject.model, "change", quote(instance.pk)),
-        "is_deleted": instance is None,
+        "is_deleted": subject.is_deleted,
         "steps": timeline_steps(subject, page.changes, read.own),
         "page": page,
         "older": _address(parameters, older=page.older),

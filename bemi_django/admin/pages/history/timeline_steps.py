@@ -94,7 +94,7 @@ def timeline_steps(
 def _links(subject: HistorySubject, change: Change) -> list[tuple[str, str]]:
     """Return what can be done about a change of the object."""
     found = []
-    is_there = subject.instance is not None
+    is_there = not subject.is_deleted
     is_newest = subject.newest is not None and subject.newest.pk == change.pk
     may_restore = subject.may("change" if is_there else "add")
     if change.after and may_restore and not is_newest:
@@ -106,7 +106,7 @@ def _links(subject: HistorySubject, change: Change) -> list[tuple[str, str]]:
 
 def _fields(subject: HistorySubject, change: Change, formatter: Formatter) -> list[StepField]:
     viewer, logged = subject.viewer, subject.viewer.logged_models.model_of(change)
-    may_put_back = change.operation == "UPDATE" and subject.instance is not None and subject.may("change")
+    may_put_back = change.operation == "UPDATE" and not subject.is_deleted and subject.may("change")
     automatic, names = (
         automatic_columns(logged.model if logged else None),
         viewer.logged_models.names_in(change),

@@ -11,10 +11,10 @@ from django.http import Http404
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
+from bemi_django.admin.access.rows.guarded_queries import guarded
+from bemi_django.admin.access.rows.live_rows import live_rows
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actions.run import run_of
-from bemi_django.admin.display.instance_labels import guarded
-from bemi_django.admin.display.object_labels import live_instances
 from bemi_django.admin.pages.change_detail import in_run, in_transaction
 from bemi_django.admin.pages.reverted import reverts_of
 from bemi_django.admin.search.change_reader import read_changes
@@ -117,7 +117,10 @@ def _later(viewer: Viewer, change: Change) -> ChangeQuerySet:
     of_key = later_rows(seen.of_table(change.place).of_key(str(change.primary_key)), change)
     if logged is None or change.primary_key is None:
         return of_key
-    instance = live_instances(logged, [change.primary_key]).get(change.primary_key)
+    found = live_rows(logged, [change.primary_key])
+    if found.unread:
+        return of_key
+    instance = found.read.get(change.primary_key)
     if instance is None:
         try:
             with guarded(logged.alias):

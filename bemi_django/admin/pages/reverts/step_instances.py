@@ -9,8 +9,8 @@ from django.db import models
 from django.db.models import Q
 
 from bemi_django.admin.access.logged_models import LoggedModel
+from bemi_django.admin.access.rows.live_rows import live_rows
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.display.object_labels import live_instances
 from bemi_django.admin.search.list_order import ids_of_transaction
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
@@ -51,7 +51,7 @@ class StepInstances:
             others, self._others = self._others, None
             self.learn(others.values_list(*_NAMES)[:_MOST])
         if (logged, key) not in self._known:
-            self._known[logged, key] = live_instances(logged, [key], self._viewer).get(key)
+            self._known[logged, key] = _existing(logged, [key], self._viewer).get(key)
         return self._known[logged, key]
 
     def learn(self, rows: Iterable[tuple[str, str, str | None]]) -> None:
@@ -62,7 +62,7 @@ class StepInstances:
             if logged is not None and key is not None and (logged, key) not in self._known:
                 wanted.setdefault(logged, set()).add(key)
         for logged, keys in wanted.items():
-            found = live_instances(logged, keys, self._viewer)
+            found = _existing(logged, keys, self._viewer)
             # None at all can mean that one of the keys is refused: then each is asked for alone.
             self._known |= {(logged, key): found.get(key) for key in keys if found}
 
@@ -71,6 +71,11 @@ class StepInstances:
         self._changes = None
         self._others = _same_transactions(self._database, changes.db, [row[3] for row in rows])
         self.learn(row[:3] for row in rows)
+
+
+def _existing(logged: LoggedModel, keys: Iterable[str], viewer: Viewer) -> dict[str, models.Model]:
+    found = live_rows(logged, keys, viewer)
+    return {**found.unread, **found.read}
 
 
 def _same_transactions(database: str, log: str, ids: Iterable[UUID]) -> ChangeQuerySet | None:

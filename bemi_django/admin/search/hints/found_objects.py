@@ -14,9 +14,10 @@ from django.db import connections, models, transaction
 from django.db.models.constants import LOOKUP_SEP
 from django.utils.http import urlencode
 
+from bemi_django.admin.access.rows.live_rows import with_related
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.instance_labels import instance_labels
-from bemi_django.admin.display.object_labels import timeline_url, with_related
+from bemi_django.admin.display.object_labels import timeline_url
 from bemi_django.admin.search.paging import nearest_change
 from bemi_django.log.keys import key_of
 

@@ -1,0 +1,106 @@
+"""The rows that changes are about, as they are. They are fetched with one query per model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from django.db import InterfaceError, OperationalError, models
+
+from bemi_django.admin.access.logged_models import LoggedModel, parse_key
+from bemi_django.admin.access.rows.guarded_queries import guarded
+from bemi_django.admin.access.rows.readable_parts import readable_parts
+from bemi_django.admin.access.rows.unread_rows import present_keys, unread_row
+from bemi_django.admin.access.viewer import Viewer
+
+
+class LiveRows(NamedTuple):
+    """Rows that exist, by their primary keys as the log writes them.
+
+    Attributes:
+        read: Those that can be read.
+        unread: Those whose key Python cannot read: instances without values, to ask for permissions.
+    """
+
+    read: dict[str, models.Model]
+    unread: dict[str, models.Model]
+
+
+def live_rows(logged: LoggedModel, keys: Iterable[str], viewer: Viewer | None = None) -> LiveRows:
+    """Return the rows that exist, also those whose keys Python cannot read.
+
+    Args:
+        logged: The model of the rows, and the database that has them.
+        keys: The keys.
+        viewer: The user who sees labels of the rows: what these need is read along, as the list of the
+            model's admin does.
+    """
+    parsed = {key: parse_key(logged.model, key) for key in keys}
+    rows, doubtful = _rows(logged, [value for value in parsed.values() if value is not None], viewer)
+    if viewer is not None:
+        viewer.learn_rows(rows.values())
+    read = {key: rows[value] for key, value in parsed.items() if value in rows} if rows else {}
+    unsure = [key for key, value in parsed.items() if value is None or value in doubtful]
+    present = present_keys(logged, unsure) if unsure else set()
+    return LiveRows(read, {key: unread_row(logged, key) for key in unsure if key in present})
+
+
+def live_instances(
+    logged: LoggedModel, keys: Iterable[str], viewer: Viewer | None = None
+) -> dict[str, models.Model]:
+    """Return the rows that exist and can be read; see ``live_rows()``."""
+    return live_rows(logged, keys, viewer).read
+
+
+def _rows(
+    logged: LoggedModel, keys: list[Any], viewer: Viewer | None
+) -> tuple[dict[Any, models.Model], list[Any]]:
+    """Return rows by their keys, and the keys of which some cannot be read."""
+    plain = whole = logged.model._base_manager.using(logged.alias)
+    if logged.model._meta.auto_created:
+        whole = whole.select_related(*ends_of(logged.model))
+    elif viewer is not None:
+        whole = with_related(whole, viewer)
+    rows: dict[Any, models.Model] = {}
+    doubtful: list[Any] = []
+    for part, found in readable_parts(keys, partial(_by_key, whole)):
+        if found is None and not logged.model._meta.auto_created:
+            # One of them has a value that cannot be read, but is there all the same.
+            found = _by_key(plain.only("pk"), part)
+        doubtful += part if found is None else ()
+        rows |= found or {}
+    return rows, doubtful
+
+
+def _by_key(rows: models.QuerySet[Any], keys: Sequence[Any]) -> dict[Any, models.Model] | None:
+    """Return rows by their keys, or None if one cannot be read."""
+    try:
+        with guarded(rows.db):
+            return {row.pk: row for row in rows.filter(pk__in=keys)}
+    except (InterfaceError, OperationalError):
+        raise
+    except Exception:
+        # The column may have had another type when the key was logged, the year may be one that Python does
+        # not have, and a field of the project may expect anything of its values.
+        return None
+
+
+def with_related(rows: models.QuerySet[Any], viewer: Viewer) -> models.QuerySet[Any]:
+    """Return rows with the relations of ``list_select_related`` of their model's admin."""
+    registered = viewer.site._registry.get(rows.model)
+    if registered is None:
+        return rows
+    try:
+        names = registered.get_list_select_related(viewer.request)
+        found = rows.select_related() if names is True else rows.select_related(*(names or ()))
+        str(found.query)
+    except Exception:
+        # Code of the project, which expects another request; or a name that is no relation.
+        return rows
+    return found
+
+
+def ends_of(model: type[models.Model]) -> list[str]:
+    """Return the names of the two foreign keys of a many-to-many table."""
+    return [field.name for field in model._meta.concrete_fields if isinstance(field, models.ForeignKey)]

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from bemi_django.admin.access.rows.column_value import ColumnValue
 from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.actions.nouns import automatic_columns
 from bemi_django.admin.display.actors import Actor, Actors, where
 from bemi_django.admin.display.object_labels import ObjectLabel, ObjectLabels
 from bemi_django.admin.display.site_time import ago
@@ -116,9 +117,12 @@ def briefs(change: Change, viewer: Viewer, formatter: Formatter) -> list[Brief]:
     if change.operation == "EVENT":
         return _event(viewer.context(change), formatter)
     changed = [value for value in viewer.values(change) if value.is_changed]
+    logged = viewer.logged_models.model_of(change)
     if change.operation != "UPDATE":
         changed.sort(key=_rank)
-    logged = viewer.logged_models.model_of(change)
+    else:
+        automatic = automatic_columns(logged.model if logged else None)
+        changed.sort(key=lambda value: value.name in automatic)
     found = []
     for value in changed:
         before, after = (

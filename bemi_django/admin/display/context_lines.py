@@ -10,6 +10,7 @@ from django.utils.http import urlencode
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actions.run import RUN_KEYS, ActionRun, run_url
 from bemi_django.admin.display.value_diff import are_alike, as_text
+from bemi_django.admin.display.values.turned_text import in_order
 from bemi_django.log.lossless_json import dumps
 from bemi_django.models import Change
 
@@ -30,7 +31,7 @@ class ContextLine(NamedTuple):
 def context_lines(change: Change, viewer: Viewer) -> list[ContextLine]:
     """Return the values of a change's context in alphabetical order, but not its SQL."""
     return [
-        ContextLine(name, as_text(value), value_url(change, name, value, viewer))
+        ContextLine(name, in_order(as_text(value)), value_url(change, name, value, viewer))
         for name, value in sorted(viewer.context(change).items())
         if name != "SQL"
     ]

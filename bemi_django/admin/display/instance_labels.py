@@ -28,6 +28,7 @@ from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.access.rows.guarded_queries import guarded
 from bemi_django.admin.access.rows.readable_parts import readable_parts
 from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.values.turned_text import in_order
 from bemi_django.log.keys import key_of
 
 #: How far ``__str__`` is followed from relation to relation.
@@ -150,7 +151,7 @@ def _text(copy: models.Model | None, viewer: Viewer) -> tuple[set[str], str | No
 
 
 def _cut(text: str) -> str:
-    return f"{text[:_LONGEST]}…" if len(text) > _LONGEST else text
+    return in_order(f"{text[:_LONGEST]}…" if len(text) > _LONGEST else text)
 
 
 @contextmanager

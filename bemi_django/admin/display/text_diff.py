@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
+from bemi_django.admin.display.values.turned_text import in_order
+
 #: A longer text is compared only where it begins to differ, and up to this number of characters.
 MOST_CHARACTERS = 200_000
 #: More words of one place are shown as changed as a whole.
@@ -67,11 +69,11 @@ class Piece(NamedTuple):
 
     @property
     def visible(self) -> str:
-        """The text, in which white space that differs is seen."""
+        """The text, in which white space that differs is seen, and so is what turns its direction."""
         if not self.is_changed:
-            return self.text
+            return in_order(self.text)
         text = self.text.replace(" ", "·") if self.text.isspace() else self.text
-        return _CONTROLS.sub(lambda found: _INVISIBLE[found[0]], text)
+        return in_order(_CONTROLS.sub(lambda found: _INVISIBLE[found[0]], text))
 
 
 class Sides(NamedTuple):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bemi_django.admin.display import text_diff
 from bemi_django.admin.display.text_diff import MOST_PAIRS, Effort, Piece, folded, text_differences, whole
 from bemi_django.admin.display.value_diff import as_text, differences
+from bemi_django.admin.display.values.shown_value import shown
 from bemi_django.log.lossless_json import dumps, loads
 from tests.support.steps import at_most
 
@@ -149,6 +150,15 @@ def test_white_space_that_differs_is_seen() -> None:
     sides = differences("a b\n", "a  b\t\u200b\n")
     assert [piece.visible for piece in sides.after if piece.is_changed] == ["··", "⇥⟨zwsp⟩"]
     assert [piece.visible for piece in sides.after if not piece.is_changed] == ["a", "b", "\n"]
+
+
+@pytest.mark.parametrize("turning", "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+def test_what_turns_the_direction_is_seen_wherever_it_is(turning: str) -> None:
+    text = f"invoice{turning}fdp.exe"
+    sides = differences(text, f"{text} x")
+    told = ["".join(piece.visible for piece in pieces) for pieces in (sides.before, sides.after)]
+    told += [shown(None, text).brief, shown(None, {"a": text}).brief]
+    assert all(turning not in one and "invoice⟨" in one and "⟩fdp.exe" in one for one in told), told
 
 
 def test_what_is_equal_is_folded_unless_it_is_short() -> None:

@@ -15,6 +15,7 @@ from bemi_django.admin.display.text_diff import common_beginning
 from bemi_django.admin.display.value_diff import as_text
 from bemi_django.admin.display.values.moments import fraction_of, stored_day_text, stored_moment_text
 from bemi_django.admin.display.values.stored_files import StoredFile
+from bemi_django.admin.display.values.turned_text import in_order
 from bemi_django.log.lossless_json import dumps
 
 Kind = Literal[
@@ -81,7 +82,7 @@ class ShownValue(NamedTuple):
         head = self.text[: characters * _INDENTED if self.kind == "json" else characters + 1]
         text = _LINE.sub(" ", head) if self.kind == "json" else head.replace("\n", "↵")
         is_cut = len(text) > characters or len(head) < len(self.text)
-        return f"{text[:characters]}…" if is_cut else text
+        return in_order(f"{text[:characters]}…" if is_cut else text)
 
 
 def choices_of(field: models.Field[Any, Any] | None) -> Choices:

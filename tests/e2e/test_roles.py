@@ -116,8 +116,7 @@ def test_support_puts_back_a_price_from_the_form_of_its_product(visit: Visit, sh
 
 def test_security_finds_who_was_made_a_superuser_and_by_whom(visit: Visit) -> None:
     security = visit("sec.vera", LIST)
-    security.page.fill("#filter-q", "is_superuser:true")
-    security.page.select_option("#filter-operation", "UPDATE")
+    security.page.fill("#filter-q", "became:is_superuser:true")
     security.click(security.page.get_by_role("button", name="Search", exact=True))
     found = security.page.locator(".bemi-action", has_text="war.otto").filter(has_text="superuser status")
     assert "outside" in found.inner_text()

@@ -14,7 +14,15 @@ from django.template.base import Lexer, TokenType
 from tests.support.catalogs import LANGUAGES, PACKAGE, Message, catalog_of, messages, placeholders
 
 #: What stays as it is in every language: names, and words of the search.
-AS_IT_IS = {"JSON", "SQL", "reason=Black Friday", "task:Sleep", '{"reason": "import"}', "Enter"}
+AS_IT_IS = {
+    "JSON",
+    "SQL",
+    "reason=Black Friday",
+    "task:Sleep",
+    "became:task:Sleep",
+    '{"reason": "import"}',
+    "Enter",
+}
 AS_IT_IS |= {"pk:42 request:… transaction:…", "python manage.py bemi verify", "/shop/* /shop/order/pk/"}
 
 

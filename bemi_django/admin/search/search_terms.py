@@ -130,18 +130,30 @@ def _word(word: str, tables: Iterable[str], has_request_ids: bool) -> SearchTerm
         reading = _("the %(name)s is “%(value)s”") % {"name": _(_IDS[name]), "value": value}
         compared: tuple[dict[str, Any], ...] = ({"request_id": value},) if name == "request" else ()
         return SearchTerms(condition, query_timeouts.LOOKUP, context_parts=compared, readings=(reading,))
-    condition = _any(
-        Q(**{f"{side}__contains": {name: literal}}) for side in SIDES for literal in literals(value)
-    )
-    return SearchTerms(
-        condition,
-        query_timeouts.FILTER if conf.index_values() else query_timeouts.NO_INDEX,
-        (name,),
-        readings=(_("the field %(name)s was or became “%(value)s”") % {"name": name, "value": value},),
-    )
+    column, colon, new = value.partition(":")
+    return _became(column, new) if name == "became" and column and new else _field(name, value)
 
 
-SIDES = ("before", "after")
+def _field(name: str, value: str) -> SearchTerms:
+    condition = _has("before", name, value) | _has("after", name, value)
+    reading = _("the field %(name)s was or became “%(value)s”") % {"name": name, "value": value}
+    return SearchTerms(condition, _timeout(), (name,), readings=(reading,))
+
+
+def _became(name: str, value: str) -> SearchTerms:
+    condition = _has("after", name, value) & ~_has("before", name, value)
+    reading = _("the field %(name)s became “%(value)s”") % {"name": name, "value": value}
+    return SearchTerms(condition, _timeout(), (name,), readings=(reading,))
+
+
+def _has(side: str, name: str, value: str) -> Q:
+    return _any(Q(**{f"{side}__contains": {name: literal}}) for literal in literals(value))
+
+
+def _timeout() -> int:
+    return query_timeouts.FILTER if conf.index_values() else query_timeouts.NO_INDEX
+
+
 _IDS = {
     "pk": gettext_noop("primary key"),
     "request": gettext_noop("request id"),

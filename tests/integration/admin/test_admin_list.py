@@ -227,6 +227,9 @@ def test_dates_are_days_of_the_site(admin: Client, settings: Any) -> None:
         ("transaction:41", [4]),
         ("request:r-2", [2]),
         ("task:Sleep", [1]),
+        ("became:n:6", [5]),
+        ("became:n:5", []),
+        ("became:task:'Wake up now'", [3]),
         ("n:5", [3]),
         ("n:'5'", [3]),
         ('task:"Wake up now"', [3]),
@@ -240,6 +243,8 @@ def test_the_search_box_takes(admin: Client, words: str, found: list[int]) -> No
     record(2, primary_key="x", before={}, after={}, context={"request_id": "r-2"})
     record(3, before={"n": 5}, after={"task": "Wake up now"}, context={"reason": "import"})
     record(4, before={}, after={}, context={"job": {"name": "night", "n": 1}}, transaction_id=41)
+    record(5, before={"n": 7}, after={"n": 6})
+    record(6, before={"n": 6}, after={"n": 6}, context={})
     assert listed(admin, f"?q={quote(words)}") == found
 
 

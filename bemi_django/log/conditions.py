@@ -164,7 +164,7 @@ def column_of(name: str, model: type[models.Model] | None) -> str:
     concrete = model._meta.concrete_fields if model is not None else ()
     if any(field.column == name for field in concrete):
         return name
-    return next((field.column for field in concrete if name in (field.name, field.attname)), name)
+    return next((field.column or name for field in concrete if name in (field.name, field.attname)), name)
 
 
 def _stored(field: Any, value: Any) -> Iterator[Any]:

@@ -16,6 +16,7 @@ from bemi_django.api.api_viewer import ApiViewer
 from bemi_django.api.log_answers import actor_json, cursor_in, described, places
 from bemi_django.api.parameters import Given
 from bemi_django.api.problems import refused
+from bemi_django.log.conditions import ERASED_SIDES
 from bemi_django.log.live.column_names import PresentNames
 from bemi_django.log.places import complete_from, place_of
 
@@ -114,7 +115,11 @@ def _by_present_names(line: dict[str, Any], names: PresentNames) -> dict[str, An
         "before": names.renamed(line["before"]),
         "after": names.renamed(line["after"]),
         "changed": list(map(names.now, line["changed"])),
-        "unavailable": unknown and {why: list(map(names.now, columns)) for why, columns in unknown.items()},
+        "unavailable": unknown
+        and {
+            why: columns if why == ERASED_SIDES else list(map(names.now, columns))
+            for why, columns in unknown.items()
+        },
     }
 
 

@@ -17,6 +17,8 @@ from bemi_django.disclosure.keys_in_rows import holds_value
 from bemi_django.encryption.decryption import Decrypter, encrypted_columns
 from bemi_django.erasure.objects import target_of_key, targets_of_instance, user_key
 from bemi_django.erasure.related.dependents import Dependents
+from bemi_django.erasure.sides import sides_of
+from bemi_django.erasure.target import SIDES
 from bemi_django.log.conditions import as_jsonb, in_table
 from bemi_django.log.live.column_names import ColumnNames
 from bemi_django.log.live.name_catalog import column_names
@@ -98,6 +100,7 @@ class Disclosure:
         records = [in_table(one.place) & Q(operation="ERASED", primary_key=one.spans[0].key) for one in own]
         self._own = reduce(or_, [*(one.condition for one in own), *records])
         self._related = reduce(or_, [one.condition for one in everything])
+        self._targets = {one.place: one for one in everything}
         user = user_key(instance)
         self._made = Q(pk__in=[])
         if user is not None:
@@ -134,7 +137,14 @@ class Disclosure:
         is_theirs = change.relation != MADE
         rows = self._decrypter.rows(change) if is_theirs else None
         hidden = encrypted_columns(change) if rows is None else rows.unreadable
-        old, new = (change.before, change.after) if rows is None else (rows.before, rows.after)
+        images = {"before": change.before, "after": change.after}
+        sides: Collection[str] = SIDES
+        if change.relation == RELATED:
+            # A row may come from somebody else, or go to them: then they get their side of the change.
+            sides = sides_of(self._targets[change.place], change.pk, change.primary_key, images)
+        if rows is not None:
+            images = {"before": rows.before, "after": rows.after}
+        old, new = (images[side] if side in sides else {} for side in SIDES)
         before, after = (self._row(change, row, hidden) for row in (old, new))
         masked = {column for column in {**old, **new} if self._is_masked(change, column)}
         values = [row[column] for row in (old, new) for column in masked & row.keys()]

@@ -11,15 +11,14 @@ from bemi_django.archive.manifest import Manifest
 from bemi_django.archive.part import Part, read_rows
 from bemi_django.archive.row_format import decoders_of, row_of, values_of
 from bemi_django.erasure.rewriting import StoredChange
-from bemi_django.erasure.target import Target
+from bemi_django.erasure.sides import holds_any, is_in_span, sides_of
+from bemi_django.erasure.target import HAVING_VALUES, SIDES, Target
 from bemi_django.ingest.destination.sealing import SEALED_COLUMNS
-from bemi_django.log.identity import KeySpan
+from bemi_django.log.conditions import ERASED_SIDES
 from bemi_django.log.lossless_json import loads
 from bemi_django.seals.records import BinaryRow
 
 _STORED = StoredChange._fields
-#: What has values of a row.
-_OPERATIONS = (b"CREATE", b"UPDATE", b"DELETE", b"BASELINE", b"EVENT")
 
 
 class ArchivedChange:
@@ -86,26 +85,36 @@ class ArchivedChange:
     def is_of(self, target: Target) -> bool:
         """Return whether its values are to be erased, and are not yet."""
         place = tuple(self.text(name) for name in ("database", "schema", "table"))
-        if place != target.place or self["operation"] not in _OPERATIONS:
+        if (
+            place != target.place
+            or self.text("operation") not in HAVING_VALUES
+            or not self._may_be_of(target)
+        ):
             return False
-        if b'"erased"' in (self["unavailable"] or b"") and "erased" in loads(self["unavailable"].decode()):
-            return False
-        return any(map(self._is_in, target.spans)) or any(map(self._has, target.values))
+        if b'"erased"' not in (self["unavailable"] or b""):
+            return True
+        unavailable = loads(self["unavailable"].decode())
+        erased = unavailable.get(ERASED_SIDES, () if "erased" not in unavailable else SIDES)
+        return not self.sides(target).issubset(erased)
 
-    def _is_in(self, span: KeySpan) -> bool:
-        if self.text("primary_key") != span.key:
-            return False
-        change_id = UUID(self["id"].decode())
-        if span.start is not None and (change_id <= span.start if span.is_open else change_id < span.start):
-            return False
-        return (span.end is None or change_id < span.end) and change_id not in span.others
+    def sides(self, target: Target) -> frozenset[str]:
+        """Return the sides of it that are about a target that it is of."""
+        return sides_of(target, self._id, self.text("primary_key"), self._images)
 
-    def _has(self, values: Mapping[str, Any]) -> bool:
-        for side in ("before", "after"):
-            row = loads(self[side].decode())
-            if all(column in row and row[column] == value for column, value in values.items()):
-                return True
-        return False
+    @property
+    def _id(self) -> UUID:
+        return UUID(self["id"].decode())
+
+    @property
+    def _images(self) -> dict[str, Any]:
+        return {side: loads(self[side].decode()) for side in SIDES}
+
+    def _may_be_of(self, target: Target) -> bool:
+        if any(is_in_span(span, self._id, self.text("primary_key")) for span in target.spans):
+            return True
+        if any(half.change == self._id for half in target.halves):
+            return True
+        return bool(target.values) and any(holds_any(image, target.values) for image in self._images.values())
 
 
 def rows_of_part(location: Location, manifest: Manifest, part: Part) -> Iterator[ArchivedChange]:

@@ -10,9 +10,9 @@ from bemi_django.archive.location import Location
 from bemi_django.erasure.archived import manifests_of
 from bemi_django.erasure.archived_row import ArchivedChange, rows_of_part
 from bemi_django.erasure.target import Target, looks_like_number
-from bemi_django.erasure.values import LONGEST, MOST, SHORTEST, SHORTEST_NUMBER
+from bemi_django.erasure.values import MOST, texts_in
 from bemi_django.log.identity import RowLog
-from bemi_django.log.lossless_json import dumps, loads
+from bemi_django.log.lossless_json import loads
 from bemi_django.log.places import Place
 
 
@@ -85,10 +85,8 @@ def archived_values_of(location: Location, targets: Iterable[Target]) -> set[str
     for row in _all_rows(location):
         for target in wanted:
             if len(found) < MOST and row.is_of(target):
-                for side in ("before", "after"):
-                    values = loads(row[side].decode())
-                    left = {name: value for name, value in values.items() if name not in target.kept}
-                    found.update(_texts(left))
+                for side in row.sides(target):
+                    found.update(texts_in(loads(row[side].decode()), target.kept))
     return found
 
 
@@ -96,20 +94,6 @@ def _all_rows(location: Location) -> Iterator[ArchivedChange]:
     for manifest in manifests_of(location):
         for part in manifest.parts:
             yield from rows_of_part(location, manifest, part)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
-    elif isinstance(value, str):
-        if SHORTEST <= len(value) <= LONGEST:
-            yield value
-    elif not isinstance(value, (bool, type(None))) and SHORTEST_NUMBER <= len(dumps(value)) <= LONGEST:
-        yield dumps(value)
 
 
 def _move(row: ArchivedChange) -> ArchivedMove:

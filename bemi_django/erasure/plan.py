@@ -69,6 +69,7 @@ class ErasurePlan(NamedTuple):
         passed: How many rows referred to others, too, or may have, by table: what they had then stays.
         archive: The archive, if there is one.
         subjects: Rows that have a key with which values are encrypted: the keys are deleted.
+        shared: Rows whose keys stay, because values of others are encrypted with them.
     """
 
     source: str
@@ -83,6 +84,7 @@ class ErasurePlan(NamedTuple):
     passed: Mapping[str, int] = {}
     archive: Location | None = None
     subjects: Sequence[SubjectRow] = ()
+    shared: Sequence[SubjectRow] = ()
 
     def tables(self) -> Iterator[PlannedTable]:
         """Yield what is to be erased in each table."""
@@ -94,17 +96,21 @@ class ErasurePlan(NamedTuple):
                 cursor.execute(_COLUMNS.format(rows=query), [*parameters, list(target.kept)])
                 yield PlannedTable(target, changes.count(), rows, cursor.fetchone()[0] or [])
 
-    def keys(self) -> str:
-        """Return what is to be said of keys that are deleted; nothing if there are none."""
-        if not self.subjects:
-            return ""
-        columns = ", ".join(f"{table}.{column}" for table, column in encrypted_elsewhere(self.subjects))
-        where = f", also in rows that stay ({columns})" if columns else ""
-        number = len(self.subjects)
-        return (
-            f"{number} encryption key{'s' if number > 1 else ''}: what is encrypted with "
-            f"{'them' if number > 1 else 'it'} can no longer be read{where}"
-        )
+    def said_of_keys(self) -> Iterator[str]:
+        """Yield what is to be said of keys that are deleted, and of those that are not."""
+        if number := len(self.subjects):
+            columns = ", ".join(f"{table}.{column}" for table, column in encrypted_elsewhere(self.subjects))
+            where = f", also in rows that stay ({columns})" if columns else ""
+            yield (
+                f"{number} encryption key{'s' if number > 1 else ''}: what is encrypted with "
+                f"{'them' if number > 1 else 'it'} can no longer be read{where}"
+            )
+        if number := len(self.shared):
+            yield (
+                f"not the encryption keys of {number} related rows, which encrypt values of others, too"
+                if number > 1
+                else "not the encryption key of a related row, which encrypts values of others, too"
+            )
 
     def without_held(self, changes: QuerySet[Change]) -> QuerySet[Change]:
         """Return changes without those that ``BEMI_LEGAL_HOLD`` holds."""
@@ -160,7 +166,7 @@ def plan_erasure(
         passed = {name: len(keys) for name, keys in relations.passed.items() if keys}
     held = holds(destination)
     _refuse_held(targets, held)
-    subjects = subjects_with_key(targets)
+    subjects, shared = subjects_with_key(targets)
     if is_encrypted_in(subjects, held):
         raise BemiError(
             "BEMI_LEGAL_HOLD holds tables with values that are encrypted with a key of the object, and could "
@@ -186,6 +192,7 @@ def plan_erasure(
         passed,
         archive,
         subjects,
+        shared,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from bemi_django.erasure.half import with_other_side
 from bemi_django.erasure.rewriting import StoredChange
 from bemi_django.erasure.target import Target, looks_like_number
 from bemi_django.exceptions import BemiError
@@ -81,12 +82,16 @@ class Remains:
         cursor.execute(_ERASE, [*sides, list(target.kept), json.dumps(known)])
         return [
             (
-                change._replace(
-                    before=before,
-                    after=after,
-                    unavailable=unavailable,
-                    primary_key=self.of_key(change.primary_key, own),
-                    previous_primary_key=self.of_key(change.previous_primary_key, own),
+                with_other_side(
+                    target,
+                    change,
+                    change._replace(
+                        before=before,
+                        after=after,
+                        unavailable=unavailable,
+                        primary_key=self.of_key(change.primary_key, own),
+                        previous_primary_key=self.of_key(change.previous_primary_key, own),
+                    ),
                 ),
                 list(erased),
             )

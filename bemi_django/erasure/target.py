@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db.models import BooleanField, Func, Q
 from django.db.models.functions import Coalesce
 
-from bemi_django.log.conditions import as_jsonb, in_span, in_table, is_erased, value_of
+from bemi_django.log.conditions import ERASED_SIDES, as_jsonb, in_span, in_table, is_erased, value_of
 from bemi_django.log.identity import KeySpan
 from bemi_django.log.lossless_json import loads
 from bemi_django.log.places import Place
@@ -21,6 +21,18 @@ from bemi_django.log.places import Place
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?", re.ASCII)
 # With a zero before other digits, it is a text.
 _NUMBER_OF_JSON = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
+
+
+SIDES = ("before", "after")
+#: Operations of changes that have values.
+HAVING_VALUES = ("CREATE", "UPDATE", "DELETE", "BASELINE", "EVENT")
+
+
+class Half(NamedTuple):
+    """A side of a change that is about an object, where the other one is about another."""
+
+    change: UUID
+    side: str
 
 
 class Target(NamedTuple):
@@ -34,6 +46,8 @@ class Target(NamedTuple):
         reason: Why its rows are among them, for the plan.
         texts: Keys, and values by which its rows refer to others, that look like numbers and are texts.
         key: The columns of the key, by all names that they had.
+        references: All columns by which its rows refer to the object, or to others like it.
+        halves: Changes of which one side is about the object, beside those that ``values`` tell.
     """
 
     place: Place
@@ -43,6 +57,8 @@ class Target(NamedTuple):
     reason: str = ""
     texts: tuple[str, ...] = ()
     key: tuple[str, ...] = ()
+    references: tuple[tuple[str, ...], ...] = ()
+    halves: tuple[Half, ...] = ()
 
     @property
     def name(self) -> str:
@@ -57,16 +73,36 @@ class Target(NamedTuple):
     @property
     def condition(self) -> Q:
         """The condition for its changes."""
-        conditions = [in_span(span) for span in self.spans]
-        conditions += [holding(side, each) for each in self.values for side in ("before", "after")]
-        # Only these have values.
-        is_row = Q(operation__in=("CREATE", "UPDATE", "DELETE", "BASELINE", "EVENT"))
-        return in_table(self.place) & is_row & reduce(or_, conditions)
+        is_row = Q(operation__in=HAVING_VALUES)
+        return in_table(self.place) & is_row & (self.of_side("before") | self.of_side("after"))
 
     @property
     def left(self) -> Q:
-        """The condition for those of its changes that are not erased yet."""
-        return self.condition & ~is_erased()
+        """The condition for those of its changes that are not erased yet, as far as they are about it."""
+        left = ~is_erased()
+        for side, other in (SIDES, SIDES[::-1]):
+            left |= Q(unavailable__contains=as_jsonb({ERASED_SIDES: [other]})) & self.of_side(side)
+        return self.condition & left
+
+    @property
+    def may_be_half(self) -> Q:
+        """The condition for those of its changes of which one side may be about another object."""
+        if not self.values and not self.halves:
+            return Q(pk__in=[])
+        is_whole = self._of_row | (self._holding("before") & self._holding("after"))
+        return Q(operation="UPDATE") & ~is_whole
+
+    def of_side(self, side: str) -> Q:
+        """Return the condition for changes of which one side is about the object, whatever the other is."""
+        known = [half.change for half in self.halves if half.side == side]
+        return self._of_row | self._holding(side) | Q(pk__in=known)
+
+    @property
+    def _of_row(self) -> Q:
+        return reduce(or_, map(in_span, self.spans), Q(pk__in=[]))
+
+    def _holding(self, side: str) -> Q:
+        return reduce(or_, (holding(side, each) for each in self.values), Q(pk__in=[]))
 
     def joined(self, other: Target) -> Target:
         """Return the changes of both, which are of one table."""
@@ -80,6 +116,8 @@ class Target(NamedTuple):
             values=tuple(values),
             reason=", ".join(reasons),
             texts=tuple(texts),
+            references=tuple(dict.fromkeys((*self.references, *other.references))),
+            halves=tuple(dict.fromkeys((*self.halves, *other.halves))),
         )
 
 
@@ -122,6 +160,7 @@ def as_json(targets: Iterable[Target]) -> list[dict[str, Any]]:
                 }
                 for span in target.spans
             ],
+            "halves": [[str(half.change), half.side] for half in target.halves],
         }
         for target in targets
     ]
@@ -138,6 +177,8 @@ def from_json(found: Iterable[Mapping[str, Any]]) -> list[Target]:
             each["reason"],
             tuple(each["texts"]),
             tuple(each["key"]),
+            tuple(map(tuple, each.get("references", ()))),
+            tuple(Half(UUID(change), side) for change, side in each.get("halves", ())),
         )
         for each in found
     ]

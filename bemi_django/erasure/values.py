@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connections
+from django.db.models import Q
 
 from bemi_django import conf, destinations
 from bemi_django.encryption.key_table import count_keys
 from bemi_django.encryption.subject_key import SubjectRow
-from bemi_django.erasure.target import Target
+from bemi_django.erasure.sides import sides_of
+from bemi_django.erasure.target import HAVING_VALUES, SIDES, Target
+from bemi_django.log.conditions import in_table
+from bemi_django.log.lossless_json import dumps
 from bemi_django.mask_rules import configured_masks
 from bemi_django.models import Change
 from bemi_django.retention.rules import TableRule
@@ -22,6 +26,7 @@ from bemi_django.schema.search_path import closed_cursor
 SHORTEST, LONGEST, SHORTEST_NUMBER = 4, 200, 6
 #: The greatest number of values; those of the newest changes count.
 MOST = 20_000
+_CHUNK = 200
 
 # Executed with the path of the session, because the query of the changes is: all names have their schema.
 _VALUES = """
@@ -45,12 +50,38 @@ def values_of(targets: Iterable[Target]) -> set[str]:
     found: set[str] = set()
     for target in targets:
         with connections[conf.destination()].cursor() as cursor:
-            changes = Change.objects.filter(target.condition).order_by().values("before", "after")
+            log = Change.objects.using(conf.destination()).filter(target.condition).order_by()
+            changes = log.exclude(target.may_be_half).values("before", "after")
             query, parameters = changes.query.sql_with_params()
             given: list[Any] = [list(target.kept), SHORTEST, SHORTEST_NUMBER, LONGEST, MOST]
             cursor.execute(_VALUES.format(rows=query), [*parameters, *given])
             found |= {value for (value,) in cursor.fetchall()}
+        for change in log.filter(target.may_be_half).iterator(_CHUNK):
+            for side in _sides(target, change):
+                if len(found) < MOST:
+                    found.update(texts_in(getattr(change, side), target.kept))
     return found
+
+
+def texts_in(row: Mapping[str, Any], kept: Collection[str]) -> Iterator[str]:
+    """Yield the values of a row that are looked for, as text, without those of some columns."""
+    for name, value in row.items():
+        if name not in kept:
+            yield from _texts(value)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, str):
+        if SHORTEST <= len(value) <= LONGEST:
+            yield value
+    elif not isinstance(value, (bool, type(None))) and SHORTEST_NUMBER <= len(dumps(value)) <= LONGEST:
+        yield dumps(value)
 
 
 def is_looked_for(text: str) -> bool:
@@ -58,21 +89,60 @@ def is_looked_for(text: str) -> bool:
     return len(text) >= (SHORTEST_NUMBER if text.isdecimal() else SHORTEST)
 
 
-def subjects_with_key(targets: Iterable[Target]) -> list[SubjectRow]:
+class SubjectKeys(NamedTuple):
+    """Rows of targets that have a key with which values are encrypted.
+
+    ``shared`` are those that were or are of others, too: their keys stay, because values of others are
+    encrypted with them.
+    """
+
+    own: list[SubjectRow]
+    shared: list[SubjectRow]
+
+
+def subjects_with_key(targets: Iterable[Target]) -> SubjectKeys:
     """Return the rows of targets that have a key with which values are encrypted."""
     with closed_cursor(destinations.of_keys()) as cursor:
         cursor.execute("SELECT EXISTS (SELECT FROM _bemi.subject_keys)")
         if cursor.fetchone() == (False,):
-            return []
-    found: dict[SubjectRow, None] = {}
+            return SubjectKeys([], [])
+    found: dict[SubjectRow, bool] = {}
     for target in targets:
         keys = {span.key for span in target.spans}
         log = Change.objects.using(conf.destination()).filter(target.condition).order_by()
         for column in ("primary_key", "previous_primary_key"):
             keys |= {key for (key,) in log.values_list(column).distinct() if key is not None}
-        found.update((SubjectRow(*target.place, key), None) for key in sorted(keys))
+        shared = _shared(target, keys)
+        found.update((SubjectRow(*target.place, key), key in shared) for key in sorted(keys))
     with closed_cursor(destinations.of_keys()) as cursor:
-        return [subject for subject in found if count_keys(cursor, [subject])]
+        keyed = [subject for subject in found if count_keys(cursor, [subject])]
+    return SubjectKeys(*([each for each in keyed if found[each] is is_shared] for is_shared in (False, True)))
+
+
+def _shared(target: Target, keys: Collection[str]) -> set[str]:
+    """Return the keys of rows that have also had values of others, or may have had."""
+    if not target.values:
+        # It is the object itself, whatever had its key before.
+        return set()
+    log = Change.objects.using(conf.destination()).order_by()
+    rows = log.filter(in_table(target.place), operation__in=HAVING_VALUES)
+    found: set[str | None] = set()
+    wanted = sorted(keys)
+    for start in range(0, len(wanted), _CHUNK):
+        chunk = wanted[start : start + _CHUNK]
+        of_keys = Q(primary_key__in=chunk) | Q(previous_primary_key__in=chunk)
+        own = log.filter(target.condition & of_keys)
+        others = rows.filter(of_keys).exclude(pk__in=own.values("pk"))
+        for pair in others.values_list("primary_key", "previous_primary_key").distinct():
+            found.update(pair)
+        for change in own.filter(target.may_be_half).iterator(_CHUNK):
+            if len(_sides(target, change)) == 1:
+                found.update((change.primary_key, change.previous_primary_key))
+    return {key for key in found if key is not None}
+
+
+def _sides(target: Target, change: Change) -> frozenset[str]:
+    return sides_of(target, change.pk, change.primary_key, {side: getattr(change, side) for side in SIDES})
 
 
 def encrypted_elsewhere(subjects: Iterable[SubjectRow]) -> list[tuple[str, str]]:

@@ -32,6 +32,8 @@ from bemi_django.log.values.value_forms import forms_of
 _KEY_IN_ENDPOINT = re.compile(r"/<[^<>/]+>")
 #: What stands for anything that follows.
 _ANYTHING = "*"
+#: Under this name, ``unavailable`` has the side of a change that was erased, unless both were.
+ERASED_SIDES = "erased_sides"
 _KEYS = "/([0-9]+|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{16,})"
 
 

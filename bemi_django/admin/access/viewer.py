@@ -26,6 +26,7 @@ from bemi_django.admin.access.rows.shown_rows import ShownRows
 from bemi_django.admin.access.scope import Scope
 from bemi_django.admin.access.tenant_users import TenantUsers, users_in_sight
 from bemi_django.log.change import ChangeQuerySet
+from bemi_django.log.conditions import ERASED_SIDES
 from bemi_django.log.lossless_json import dumps
 from bemi_django.masking.sql_literals import redact_literals
 from bemi_django.models import Change
@@ -153,6 +154,11 @@ class Viewer:
         unknown = change.unavailable or {}
         lost = {*unknown.get("before", ()), *unknown.get("after", ())}
         erased = self.encrypted.erased(change).union(unknown.get("erased", ()))
+        # One side may be about somebody else than the one whose values were erased.
+        sides = unknown.get(ERASED_SIDES, ("before", "after"))
+        gone = {
+            side: erased if side in sides else self.encrypted.erased(change) for side in ("before", "after")
+        }
         replaced, hidden = set(unknown.get("changed", ())), self.masked_columns(change)
         old, new = self.encrypted.row(change, "before"), self.encrypted.row(change, "after")
         for name in sorted({*change.before, *change.after, *lost}):
@@ -162,8 +168,8 @@ class Viewer:
                 name,
                 MASK if masked and before is not None else before,
                 MASK if masked and after is not None else after,
-                name in change.before and name not in erased,
-                name in change.after and name not in erased,
+                name in change.before and name not in gone["before"],
+                name in change.after and name not in gone["after"],
                 name in replaced
                 or name not in change.before
                 or name not in change.after

@@ -16,7 +16,6 @@ from bemi_django.erasure.target import Target, texts_like_numbers, values_of_key
 from bemi_django.exceptions import BemiError
 from bemi_django.log.belongings import generic_belongings, unconstrained
 from bemi_django.log.conditions import in_table, value_of
-from bemi_django.log.identity import KeySpan
 from bemi_django.log.live.live_tables import read_references
 from bemi_django.log.live.name_catalog import column_names
 from bemi_django.log.live.row_session import row_session
@@ -69,9 +68,9 @@ class Dependents:
                 place = place_of(belonging.model, self._alias)
                 columns = tuple(belonging.values)
                 own = key_columns(place, self._alias)
-                spans = self._spans(place, subjects, (belonging.values,), found)
                 # Such a column has numbers as texts, too.
-                target = Target(place, (*own, *columns), spans, (belonging.values,), _said(columns), key=own)
+                target = Target(place, (*own, *columns), (), (belonging.values,), _said(columns), key=own)
+                target = self._followed(target, subjects, (belonging.values,), found)
                 self._add(found, waiting, target)
         while waiting:
             parent = waiting.pop(0)
@@ -82,9 +81,9 @@ class Dependents:
                 referring = [name for column in reference.columns for name in names.own(column)]
                 own = key_columns(place, self._alias)
                 every = [each for other, others in wanted if other.child == place for each in others]
-                spans = self._spans(place, [parent.place, *subjects], every, found)
                 kept, texts = (*own, *referring), texts_like_numbers(values)
-                target = Target(place, kept, spans, values, _said(reference.columns), texts, own)
+                target = Target(place, kept, (), values, _said(reference.columns), texts, own)
+                target = self._followed(target, [parent.place, *subjects], every, found)
                 self._add(found, waiting, target)
         if unknown := self._chosen - self._used:
             raise BemiError(f"no rows of {', '.join(sorted(unknown))} refer to it: check --related")
@@ -100,30 +99,32 @@ class Dependents:
                 wanted.append((reference, values))
         return wanted
 
-    def _spans(
+    def _followed(
         self,
-        place: Place,
+        target: Target,
         parents: Sequence[Place],
         values: Sequence[Mapping[str, Any]],
         found: Mapping[Place, Target],
-    ) -> tuple[KeySpan, ...]:
-        """Return when rows belonged to the object without referring to it.
+    ) -> Target:
+        """Return a target with the changes of its rows while they belonged to the object without a reference.
 
         Args:
-            place: The table of the rows.
+            target: The rows that refer to the object.
             parents: The tables of the object, and of what the rows refer to: others in them have their rows.
             values: What refers to the object.
             found: The changes that are known already.
         """
+        place = target.place
         present = found[place].values if place in found else ()
         references = [each for parent in dict.fromkeys(parents) for each in self._references(parent)]
         columns = [
             names for each in references if each.child == place for names in _named(place, each.columns)
         ]
-        rows = unattached(place, [*values, *(each for each in present if each not in values)], columns)
-        name = f"{place.schema}.{place.table}"
-        self.passed[name] = self.passed.get(name, frozenset()) | rows.passed
-        return rows.spans
+        every = [*values, *(each for each in present if each not in values)]
+        rows = unattached(place, every, columns)
+        self.passed[target.name] = self.passed.get(target.name, frozenset()) | rows.passed
+        named = dict.fromkeys([*map(tuple, every), *columns])
+        return target._replace(spans=rows.spans, references=tuple(named), halves=rows.halves)
 
     def _add(self, found: dict[Place, Target], waiting: list[Target], target: Target) -> None:
         present = found.get(target.place)
@@ -185,7 +186,8 @@ def _values(parent: Target, reference: BelongingColumns) -> Iterator[dict[str, A
     for values in (*_values_of_keys(parent, reference), *_logged_values(parent, reference)):
         if None not in values and values not in seen:
             seen.append(values)
-            yield from (dict(zip(columns, values, strict=True)) for columns in children)
+    for values in seen:
+        yield from (dict(zip(columns, values, strict=True)) for columns in children)
 
 
 def _logged_values(parent: Target, reference: BelongingColumns) -> Iterator[tuple[Any, ...]]:

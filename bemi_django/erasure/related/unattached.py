@@ -13,15 +13,17 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from bemi_django import conf
-from bemi_django.erasure.target import holding
-from bemi_django.log.conditions import in_table
+from bemi_django.erasure.sides import holds_any, refers
+from bemi_django.erasure.target import HAVING_VALUES, Half, holding
+from bemi_django.log.conditions import ERASED_SIDES, in_table
 from bemi_django.log.identity import KeySpan
 from bemi_django.log.places import Place
 from bemi_django.models import Change
 
 _FIELDS = ("id", "primary_key", "previous_primary_key", "operation", "before", "after", "unavailable")
 _CHUNK = 200
-_HAVING_VALUES = ("CREATE", "UPDATE", "DELETE", "BASELINE", "EVENT")
+# An erased change names the columns that it changed, too.
+_NO_COLUMNS = ("changed", ERASED_SIDES)
 #: Stands for a value that the log does not have. It may refer to anything.
 _UNKNOWN = object()
 
@@ -59,10 +61,15 @@ class FollowedChange(NamedTuple):
 
 
 class Unattached(NamedTuple):
-    """When rows of an object referred to nobody, and the keys of those that may have referred to others."""
+    """When rows of an object referred to nobody, and the keys of those that may have referred to others.
+
+    ``halves`` are changes by which rows came from nobody: to others, after they had left the object, or to
+    the object, after they had left others.
+    """
 
     spans: tuple[KeySpan, ...]
     passed: frozenset[str]
+    halves: tuple[Half, ...] = ()
 
 
 def unattached(
@@ -89,13 +96,14 @@ class _Rows:
         self._references = list(dict.fromkeys([*map(tuple, values), *references]))
         log = Change.objects.using(conf.destination()).filter(in_table(place))
         # Rows of a table without a key cannot be told apart.
-        log = log.filter(operation__in=_HAVING_VALUES, primary_key__isnull=False)
+        log = log.filter(operation__in=HAVING_VALUES, primary_key__isnull=False)
         self._log: QuerySet[Change] = log.order_by()
 
     def followed(self) -> Unattached:
         """Return when the rows belonged to the object without referring to it."""
         spans: dict[KeySpan, None] = {}
         passed: set[str] = set()
+        halves: dict[Half, None] = {}
         for each in self._values:
             before, after = holding("before", each), holding("after", each)
             moves = self._log.filter(before & ~after | after & ~before, operation="UPDATE")
@@ -103,20 +111,21 @@ class _Rows:
                 is_leaving = self._is_theirs(step.before)
                 # Otherwise the object has got another key.
                 if is_leaving != self._is_theirs(step.after):
-                    found, is_passed = self._later(step) if is_leaving else self._earlier(step)
+                    found, is_passed, half = self._later(step) if is_leaving else self._earlier(step)
                     spans.update(dict.fromkeys(found))
+                    halves.update(dict.fromkeys([half] if half else ()))
                     if is_passed:
                         passed.add(step.key)
-        return Unattached(tuple(spans), frozenset(passed))
+        return Unattached(tuple(spans), frozenset(passed), tuple(halves))
 
-    def _later(self, left: FollowedChange) -> tuple[list[KeySpan], bool]:
+    def _later(self, left: FollowedChange) -> tuple[list[KeySpan], bool, Half | None]:
         """Return when a row that left the object referred to nobody, and whether it may have come to others.
 
         Each span ends with a change that was read, because what is logged later may be of others.
         """
         found: list[KeySpan] = []
         if self._refers(left.after):
-            return found, True
+            return found, True, None
         last = left
         for step in self._walk(left, is_later=True):
             if step.operation == "EVENT":
@@ -129,19 +138,21 @@ class _Rows:
                 break
             attached = self._attached(step.first, step.last)
             if attached is not None or not _continues(last, step):
-                return found, attached is None or not self._is_theirs(attached)
+                is_passed = attached is None or not self._is_theirs(attached)
+                is_whole = not is_passed or self._refers(step.first) or not _continues(last, step)
+                return found, is_passed, None if is_whole else Half(step.id, "before")
             _extend(found, step)
             last = step
-        return found, False
+        return found, False, None
 
-    def _earlier(self, came: FollowedChange) -> tuple[list[KeySpan], bool]:
+    def _earlier(self, came: FollowedChange) -> tuple[list[KeySpan], bool, Half | None]:
         """Return when a row that came to the object referred to nobody, and whether it may have had others.
 
         It may have, unless the log has all of it from its creation on.
         """
         found: list[KeySpan] = []
         if self._refers(came.before):
-            return found, True
+            return found, True, None
         later = came
         for step in self._walk(came, is_later=False):
             is_begun = later.operation == "CREATE"
@@ -154,10 +165,12 @@ class _Rows:
                 break
             attached = self._attached(step.last, step.first)
             if attached is not None or not _continues(step, later):
-                return [], attached is None or not self._is_theirs(attached)
+                is_passed = attached is None or not self._is_theirs(attached)
+                is_whole = not is_passed or self._refers(step.last) or not _continues(step, later)
+                return [], is_passed, None if is_whole else Half(came.id, "after")
             _extend(found, step)
             later = step
-        return (found, False) if later.operation == "CREATE" else ([], bool(found))
+        return (found, False, None) if later.operation == "CREATE" else ([], bool(found), None)
 
     def _walk(self, step: FollowedChange, *, is_later: bool) -> Iterator[FollowedChange]:
         """Yield the changes after or before one, under all keys that the row had."""
@@ -174,24 +187,21 @@ class _Rows:
                     break
 
     def _is_theirs(self, image: Mapping[str, Any]) -> bool:
-        return any(each.items() <= image.items() for each in self._values)
+        return holds_any(image, self._values)
 
     def _attached(self, *images: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Return the first of a row's images that refers to anything, or may do so."""
         return next(filter(self._refers, images), None)
 
     def _refers(self, image: Mapping[str, Any]) -> bool:
-        """Return whether a row refers to anything, or does not tell."""
-        known = [names for names in self._references if all(name in image for name in names)]
-        return not known or any(all(image[name] is not None for name in names) for names in known)
+        return refers(image, self._references)
 
 
 def _steps(changes: QuerySet[Change]) -> Iterator[FollowedChange]:
     rows = changes.values_list(*_FIELDS).iterator(_CHUNK)
     for id, key, previous, operation, before, after, unavailable in rows:
         reasons = (unavailable or {}).items()
-        # An erased change names those that it changed, too.
-        unknown = frozenset(name for reason, names in reasons if reason != "changed" for name in names)
+        unknown = frozenset(name for reason, names in reasons if reason not in _NO_COLUMNS for name in names)
         first_key = key if previous is None else previous
         old, new = _with_unknown(before, unknown), _with_unknown(after, unknown)
         yield FollowedChange(id, key, first_key, operation, old, new, unknown)

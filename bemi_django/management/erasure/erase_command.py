@@ -73,8 +73,8 @@ def erase_object(command: BaseCommand, database: str, options: dict[str, Any]) -
     only_keys = options["only_keys"]
     if only_keys and plan.interrupted is not None:
         raise CommandError("an erasure of it was interrupted: go on with it first, without --only-keys")
-    if keys := plan.keys():
-        command.stdout.write(keys)
+    for line in plan.said_of_keys():
+        command.stdout.write(line)
     is_empty = only_keys or not _print(command, plan)
     is_searched = not only_keys and (plan.interrupted is not None or plan.archive is not None)
     if is_empty and not plan.subjects and not is_searched:

@@ -117,14 +117,21 @@ def test_related_rows_have_keys_of_their_own(pipeline: Pipeline, settings: Any) 
     pipeline.stop()
     pipeline.config = pipeline.config._replace(masking=configured_masks())
     category = Category.objects.create(name="Books")
-    for sku in ("a", "b"):
-        Product.objects.create(sku=sku, category=category)
+    for sku in ("a", "b", "of both"):
+        product = Product.objects.create(sku=sku, category=category)
+    product.category = Category.objects.create(name="Games")
+    product.save()
     pipeline.advance()
-    assert number_of_keys() == 2
-    plan = bemi("erase", f"shop.Category:{category.pk}", "--related", "--dry-run")
-    assert plan.startswith("2 encryption keys")
+    assert number_of_keys() == 3
+    for arguments in ([], ["--only-keys"]):
+        plan = bemi("erase", f"shop.Category:{category.pk}", "--related", *arguments, "--dry-run")
+        assert plan.startswith("2 encryption keys")
+        assert "not the encryption key of a related row, which encrypts values of others, too" in plan
     bemi("erase", f"shop.Category:{category.pk}", "--related", *REASON)
-    assert number_of_keys() == 0
+    # What it had with another one can be read.
+    assert number_of_keys() == 1
+    moved = Change.objects.filter(table="shop_product", operation="UPDATE").latest("id")
+    assert moved.decrypted().after["sku"] == "of both" and moved.decrypted().before["sku"] is None
 
 
 def test_a_legal_hold_keeps_keys(pipeline: Pipeline, settings: Any) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError
 
 from bemi_django import skip_tracking
 from bemi_django.erasure.erase import erase
@@ -168,6 +169,45 @@ def test_rows_that_refer_to_others_by_other_columns_are_theirs(
     assert "lost by ann" not in left and "to herself" not in left
 
 
+def test_a_row_goes_from_one_straight_to_another(
+    bemi: Bemi, drain: Drain, parcels: None, ann: Category, bob: Category, tmp_path: Path
+) -> None:
+    write(1, "made of ann", sender_id=ann)
+    change(1, "given to bob", sender_id=bob)
+    change(1, "back to ann", sender_id=ann)
+    # With a while in which it is nobody's between them.
+    change(1, "lost by ann", sender_id=None)
+    change(1, "found by bob", sender_id=bob)
+    change(1, "lost by bob", sender_id=None)
+    change(1, "found by ann", sender_id=ann)
+    write(2, "second of bob", sender_id=bob)
+    change(2, "second of ann", sender_id=ann)
+    execute("DELETE FROM parcel")
+    drain()
+    of_ann = ("made of ann", "back to ann", "lost by ann", "found by ann", "second of ann")
+    of_bob = ("given to bob", "found by bob", "lost by bob", "second of bob")
+    for one, own, others in ((ann, of_ann, of_bob), (bob, of_bob, of_ann)):
+        asked = f"shop.Category:{one.pk}", "--related", "parcel"
+        place = tmp_path / f"{one.pk}.json"
+        bemi("subject", *asked, "--export", str(place))
+        disclosed = place.read_text()
+        assert all(text in disclosed for text in own) and not any(text in disclosed for text in others)
+    asked = f"shop.Category:{ann.pk}", "--related", "parcel"
+    bemi("erase", *asked, *REASON)
+    assert not any(text in logged() for text in of_ann)
+    assert all(logged().count(f'"{text}"') == 2 for text in of_bob)
+    with pytest.raises(CommandError, match="nothing to erase"):
+        bemi("erase", *asked, *REASON)
+    handed = Change.objects.filter(table="parcel", operation="UPDATE").earliest("id")
+    said = handed.unavailable or {}
+    assert said["erased_sides"] == ["before"] and "text" in said["changed"]
+    bemi("erase", f"shop.Category:{bob.pk}", "--related", "parcel", *REASON)
+    assert not any(text in logged() for text in of_bob)
+    handed.refresh_from_db()
+    said = handed.unavailable or {}
+    assert "erased_sides" not in said and "text" in said["changed"]
+
+
 def test_rows_that_exchange_their_keys_are_told_apart(
     bemi: Bemi, drain: Drain, parcels: None, ann: Category
 ) -> None:
@@ -193,7 +233,7 @@ def test_a_row_is_put_back_as_that_of_another_one(
     change(1, "of ann", sender_id=ann)
     drain()
     bemi("erase", f"shop.Category:{ann.pk}", "--related", "parcel", *REASON)
-    assert logged().count("of bob") == 5 and "of ann" not in logged()
+    assert logged().count("of bob") == 6 and "of ann" not in logged()
 
 
 def test_a_row_may_have_any_number_of_keys(drain: Drain, parcels: None, ann: Category) -> None:
@@ -204,7 +244,7 @@ def test_a_row_may_have_any_number_of_keys(drain: Drain, parcels: None, ann: Cat
     usual = sys.getrecursionlimit()
     sys.setrecursionlimit(len(inspect.stack(0)) + 200)
     try:
-        spans, passed = unattached(place, [{"sender_id": ann.pk}], [])
+        spans, passed, _ = unattached(place, [{"sender_id": ann.pk}], [])
     finally:
         sys.setrecursionlimit(usual)
     assert [span.key for span in spans] == [str(number) for number in range(2, 302)] and not passed

@@ -11,6 +11,7 @@ from django.db import models
 
 from bemi_django import conf
 from bemi_django.erasure.objects import key_columns
+from bemi_django.erasure.related.spellings import Spellings
 from bemi_django.erasure.related.unattached import unattached
 from bemi_django.erasure.target import Target, texts_like_numbers, values_of_key
 from bemi_django.exceptions import BemiError
@@ -30,6 +31,7 @@ class BelongingColumns(NamedTuple):
     columns: tuple[str, ...]
     parent_columns: tuple[str, ...]
     is_owned: bool
+    spellings: Spellings | None = None
 
 
 class Dependents:
@@ -150,6 +152,7 @@ class Dependents:
                     each.columns,
                     each.parent_columns,
                     each.on_delete == "c" or _is_cascade(child, each.columns),
+                    Spellings(self._alias, child, each),
                 )
                 for each in known
                 if each.parent == (parent.schema, parent.table)
@@ -186,6 +189,8 @@ def _values(parent: Target, reference: BelongingColumns) -> Iterator[dict[str, A
     for values in (*_values_of_keys(parent, reference), *_logged_values(parent, reference)):
         if None not in values and values not in seen:
             seen.append(values)
+    if reference.spellings is not None:
+        seen += dict.fromkeys(reference.spellings.of(list(seen), children))
     for values in seen:
         yield from (dict(zip(columns, values, strict=True)) for columns in children)
 

@@ -25,8 +25,9 @@ _FIELD = possessive.compiled(rb'([^",()\\]*+(?:(?:\\.|' + _QUOTED + rb')[^",()\\
 _FIELD_PART = possessive.compiled(rb'"([^"\\]*+(?:(?:\\.|"")[^"\\]*+)*+)"|([^"]+)', re.DOTALL)
 #: What a field in quotes has in place of a character of its own.
 _FIELD_ESCAPE = re.compile(rb'\\(.)|"(")', re.DOTALL)
-# What of an element, or of a field, can be read without the rest.
-_IN_ELEMENT = possessive.compiled(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+#: What of a quoted element can be read without the rest.
+IN_QUOTES = possessive.compiled(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+# The same of a field.
 _IN_FIELD = possessive.compiled(rb'[^"\\]*+(?:(?:\\.|"")[^"\\]*+)*+', re.DOTALL)
 _IN_PLAIN_FIELD = re.compile(rb'[^",()\\]*')
 
@@ -100,7 +101,7 @@ class ArrayEncoder:
         window.match(self._delimiter)
         if window.starts_with(b'"'):
             window.at += 1
-            yield from window.rendered(_IN_ELEMENT, _unescape, self._element.stream)
+            yield from window.rendered(IN_QUOTES, unescape, self._element.stream)
             window.expect(b'"')
         else:
             yield from window.rendered(self._in_plain, bytes, self._element.stream)
@@ -116,7 +117,7 @@ class ArrayEncoder:
             array.write(b"[")
             return b""
         if quoted is not None:
-            array.write(self._element.whole(_unescape(quoted)))
+            array.write(self._element.whole(unescape(quoted)))
         else:
             array.write(b"null" if plain == b"NULL" else self._element.whole(plain))
         return b","
@@ -176,7 +177,8 @@ def _taken(written: io.BytesIO) -> bytes:
     return found
 
 
-def _unescape(value: bytes) -> bytes:
+def unescape(value: bytes) -> bytes:
+    """Return a text in which a backslash stands before quotes and backslashes, without these."""
     if b"\\" not in value:
         return value
     if _NO_UTF8 in value:

@@ -110,7 +110,8 @@ class RowWriter:
             try:
                 row = self._row(layout, change, None)
             except (ValueError, LookupError) as error:
-                failure = error
+                # Its traceback would hold a large value.
+                failure = error.with_traceback(None)
             else:
                 self.known[change.relation.oid] = change.relation, layout
                 return row

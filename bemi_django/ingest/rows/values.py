@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import orjson
 
+from bemi_django.ingest.rows import hstore_values
+from bemi_django.ingest.rows.hstore_values import HstoreEncoder
 from bemi_django.ingest.rows.jsonb_limits import require_jsonb
 from bemi_django.ingest.rows.nested_values import ArrayEncoder, CompositeEncoder, Rendering
 from bemi_django.ingest.rows.window import joined
@@ -151,6 +153,8 @@ def encoder(oid: int, types: Mapping[int, Type], cast: Cast, depth: int = 0) -> 
         fields = [(name.encode(), encoder(field, types, cast, depth + 1)) for name, field in type_.fields]
         return CompositeEncoder([(text(name), rendering(field)) for name, field in fields])
     if isinstance(type_, Castable):
+        if type_.source == hstore_values.SOURCE:
+            return HstoreEncoder(rendering(text))
         castable = type_
         return lambda value: cast(castable, value)
     if type_ is None and oid >= _FIRST_USER_OID:
@@ -164,7 +168,7 @@ def rendering(encode: Encoder) -> Rendering:
         return Rendering(text, stream_text, is_pure=True)
     if encode is raw:
         return Rendering(raw, iter, is_pure=True)
-    if isinstance(encode, (ArrayEncoder, CompositeEncoder)):
+    if isinstance(encode, (ArrayEncoder, CompositeEncoder, HstoreEncoder)):
         return Rendering(encode, encode.stream, encode.is_pure)
 
     def stream(value: Iterator[bytes]) -> Iterator[bytes]:

@@ -177,7 +177,7 @@ CASES = {
                 "INSERT INTO lab.u VALUES (9, 'z', 1)",
             ),
         ),
-        "3 rows",
+        f"3 rows, 1 {REUSED}",
     ),
     "create, drop and create in one transaction, without a key": Case(
         (

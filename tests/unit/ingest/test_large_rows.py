@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bemi_django.ingest.protocol.messages import UNAVAILABLE, LargeRow, Row
-from bemi_django.ingest.rows import jsonb_limits, large_rows, nested_values, values, window
+from bemi_django.ingest.rows import hstore_values, jsonb_limits, large_rows, nested_values, values, window
 from bemi_django.ingest.rows.canonical_json import canonical
 from bemi_django.ingest.rows.copy_format import jsonb
 from bemi_django.ingest.rows.jsonb_limits import NotJsonb, is_jsonb, require_jsonb
@@ -138,6 +138,8 @@ NESTED: dict[int, values.Type] = {
     92: values.Composite((("l", 1009), ("c", 91))),
     93: values.Array(92, ","),
     94: values.Array(3802, ";"),
+    95: values.Castable(95, 1, hstore_values.SOURCE),
+    96: values.Array(95, ","),
 }
 
 
@@ -149,6 +151,9 @@ def test_nested_values_are_the_same_in_pieces_of_any_size(
     pair, inner = printed_row([one, other]), printed_array(texts)
     deep = printed_array([printed_row([inner, pair]), None, printed_row([None, pair])])
     document = json.dumps({one: other})
+    pairs = "=>".join((printed_array([one])[1:-1], printed_array([other])[1:-1]))
+    pairs = '""=>NULL, ' + pairs if one else pairs
+    hashed = {"": None, one: other} if one else {one: other}
     cases: list[tuple[int, str, Any]] = [
         (1009, inner, texts),
         (1009, "[0:2]=" + inner, texts),
@@ -163,6 +168,8 @@ def test_nested_values_are_the_same_in_pieces_of_any_size(
             ],
         ),
         (94, printed_array([document]), [{one: other}]),
+        (95, pairs, hashed),
+        (96, printed_array([pairs, None, ""]), [hashed, None, {}]),
     ]
     with pytest.MonkeyPatch.context() as patched:
         for module in (nested_values, window):

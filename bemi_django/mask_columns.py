@@ -14,7 +14,8 @@ SELECT DISTINCT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a
 WHERE a.attrelid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped
 """
 _COLUMNS = """
-SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, a.attname::pg_catalog.text
+SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, a.attname::pg_catalog.text,
+       a.atttypid::pg_catalog.int8
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -55,6 +56,10 @@ def _columns(cursor: Any) -> list[tuple[str, str, str]]:
     cursor.execute(_NAMES)
     names = [name for (name,) in cursor.fetchall() if rules.may_mask(name)]
     cursor.execute(_COLUMNS, [names])
-    found = {row for row in cursor.fetchall() if rules.is_masked([row[:2]], row[2])}
+    found = {
+        (schema, table, column)
+        for schema, table, column, type_oid in cursor.fetchall()
+        if rules.is_masked([(schema, table)], column, type_oid)
+    }
     cursor.execute(REFERENCES, [None])
     return sorted(found | referring(rules, cursor.fetchall()))

@@ -18,6 +18,7 @@ from bemi_django.log.keys import json_of, key_of
 from bemi_django.log.lossless_json import dumps
 from bemi_django.log.places import table_name
 from bemi_django.mask_rules import configured_masks
+from bemi_django.masking.flat_types import TEXT
 from bemi_django.masking.rules import ColumnMask, Rules
 from bemi_django.wire import EVENT_PREFIX
 
@@ -140,9 +141,18 @@ def _key(instance: models.Model, schema: str, table: str) -> str | None:
 
 def _mask(rules: Rules, schema: str, table: str, field: Any) -> ColumnMask | None:
     """Return the mask of a column of a key, which may refer to a masked one and has its values then."""
-    while not (found := rules.of_table([(schema, table)], [field.column], [field.column])):
+    while not (
+        found := rules.of_table([(schema, table)], [field.column], [field.column], types=_type(field))
+    ):
         if not isinstance(field, models.ForeignKey):
             return None
         field = field.target_field
         table = field.model._meta.db_table
     return found[field.column]
+
+
+def _type(field: Any) -> dict[str, int]:
+    """Return the type of a column, if it is known that values of it have no keys in them."""
+    origin = getattr(field, "target_field", field)
+    is_plain = origin.__class__.__module__ == models.fields.__name__
+    return {field.column: TEXT} if is_plain else {}

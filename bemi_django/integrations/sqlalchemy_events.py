@@ -18,7 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import inspect, text
+from sqlalchemy import Date, DateTime, Integer, Numeric, String, inspect, text
+from sqlalchemy.dialects.postgresql import UUID
 from sqlalchemy.engine import Connection
 
 from bemi_django.capture.context import is_skipping
@@ -28,9 +29,13 @@ from bemi_django.exceptions import BemiError
 from bemi_django.integrations import log_table, pyproject
 from bemi_django.integrations.sqlalchemy_changes.mapped_table import value_of
 from bemi_django.log.printing import json_text, key_text
+from bemi_django.masking.flat_types import TEXT
 from bemi_django.masking.rules import ColumnMask, Rules
 from bemi_django.masking.settings import rules_of
 from bemi_django.wire import EVENT_PREFIX
+
+#: Types of keys whose values have no keys in them.
+_PLAIN = (Date, DateTime, Integer, Numeric, String, UUID)
 
 
 def record(session: Any, event: str, instance: Any = None, /, **details: Any) -> None:
@@ -113,7 +118,8 @@ def _mask(rules: Rules, column: Any) -> ColumnMask | None:
     """Return the mask of a column of a key, which may refer to a masked one and has its values then."""
     while True:
         place = (column.table.schema or "public", column.table.name)
-        if found := rules.of_table([place], [column.name], [column.name]):
+        types = {column.name: TEXT} if isinstance(column.type, _PLAIN) else {}
+        if found := rules.of_table([place], [column.name], [column.name], types=types):
             return found[column.name]
         if not column.foreign_keys:
             return None

@@ -11,7 +11,8 @@ from bemi_django.masking.rules import Name, Rules
 #: The columns of foreign keys of tables, and those that are generated, or without oids of all tables, each
 #: with every column whose values it has, also by way of others: the schema, table and column; if it is
 #: generated, the names of the table and of its root; then the names of the other table, and of its root, and
-#: the other column. (Until PostgreSQL 14, a column depends on others; then its expression does.)
+#: the other column and the oid of its type. (Until PostgreSQL 14, a column depends on others; then its
+#: expression does.)
 REFERENCES = """
 WITH RECURSIVE pairs (relation, number, target, target_number) AS NOT MATERIALIZED (
     SELECT k.conrelid, pair.number, k.confrelid, pair.target
@@ -38,7 +39,8 @@ SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, a.attname::pg_cat
            FROM pg_catalog.pg_class s JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace
            WHERE s.oid IN (c.oid, pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid)) END,
        tn.nspname::pg_catalog.text, t.relname::pg_catalog.text,
-       rn.nspname::pg_catalog.text, root.relname::pg_catalog.text, ta.attname::pg_catalog.text
+       rn.nspname::pg_catalog.text, root.relname::pg_catalog.text, ta.attname::pg_catalog.text,
+       ta.atttypid::pg_catalog.int8
 FROM refers r
 JOIN pg_catalog.pg_class c ON c.oid = r.relation
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -52,7 +54,8 @@ JOIN pg_catalog.pg_attribute ta ON ta.attrelid = r.target AND ta.attnum = r.targ
 """
 
 _KEY = """
-SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, a.attname::pg_catalog.text
+SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, a.attname::pg_catalog.text,
+       a.atttypid::pg_catalog.int8
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -78,8 +81,8 @@ def masked_key(cursor: Any, oid: int, root: Sequence[str], rules: Rules) -> list
     cursor.execute(_KEY, [oid])
     return [
         column
-        for schema, table, column in cursor.fetchall()
-        if column in refer or rules.is_masked([(schema, table), (root[0], root[1])], column)
+        for schema, table, column, type_oid in cursor.fetchall()
+        if column in refer or rules.is_masked([(schema, table), (root[0], root[1])], column, type_oid)
     ]
 
 
@@ -92,8 +95,8 @@ def referring(rules: Rules, rows: Iterable[tuple[Any, ...]]) -> set[tuple[str, s
     """
     return {
         (schema, table, column)
-        for schema, table, column, generated, *names, target in rows
-        if rules.is_masked([(names[0], names[1]), (names[2], names[3])], target)
+        for schema, table, column, generated, *names, target, type_oid in rows
+        if rules.is_masked([(names[0], names[1]), (names[2], names[3])], target, type_oid)
         and not (generated and _has_rule(rules, generated, column))
     }
 
@@ -101,7 +104,7 @@ def referring(rules: Rules, rows: Iterable[tuple[Any, ...]]) -> set[tuple[str, s
 def generated(
     rules: Rules,
     names: Collection[Name],
-    columns: Collection[str],
+    columns: Mapping[str, int],
     expressions: Mapping[str, str],
     referring: Collection[str],
 ) -> set[str]:
@@ -110,15 +113,15 @@ def generated(
     Args:
         rules: The rules.
         names: The names of the table.
-        columns: Its columns.
+        columns: Its columns, with the oids of their types.
         expressions: The expression of each generated column.
         referring: The columns that refer to masked ones.
     """
-    found = {column: names_in(expression).intersection(columns) for column, expression in expressions.items()}
+    found = {column: names_in(expression) & columns.keys() for column, expression in expressions.items()}
     return {
         column
         for column, sources in found.items()
-        if any(source in referring or rules.is_masked(names, source) for source in sources)
+        if any(source in referring or rules.is_masked(names, source, columns[source]) for source in sources)
         and not _has_rule(rules, names, column)
     }
 
@@ -132,6 +135,9 @@ def names_in(expression: str) -> set[str]:
 
 
 def _has_rule(rules: Rules, names: Iterable[Sequence[str]], column: str) -> bool:
-    """Return whether a generated column has a rule of its own, which may be stricter."""
+    """Return whether a generated column has a rule of its own, which may be stricter.
+
+    One for what is under some key does not say what the others have.
+    """
     own = [(schema, table) for schema, table in names]
-    return rules.is_masked(own, column) or rules.is_kept(own, column)
+    return rules.is_masked_whole(own, column) or rules.is_kept(own, column)

@@ -23,6 +23,7 @@ from bemi_django.masking.actions import (
     shared_hasher,
     text_hasher,
 )
+from bemi_django.masking.flat_types import FLAT_TYPES, UNKNOWN_TYPE
 from bemi_django.masking.json_paths import PathMask, masker_of_paths
 from bemi_django.masking.patterns import CONTEXT, Pattern, parse, path_matches
 
@@ -99,15 +100,19 @@ class Rules:
             if rule.action.name == ENCRYPT
         ]
 
-    def is_masked(self, names: Collection[Name], column: str) -> bool:
+    def is_masked(self, names: Collection[Name], column: str, type_oid: int = UNKNOWN_TYPE) -> bool:
         """Return whether a column, or something in it, is masked.
 
         Args:
             names: The names of the table: schema and name, of a partition also those of its root.
             column: The column.
+            type_oid: The oid of its type, if it is known.
         """
-        action = self._of_column(names, column)
-        return action is not None or bool(self._paths(names, column))
+        return self.is_masked_whole(names, column) or bool(self._paths(names, column, type_oid))
+
+    def is_masked_whole(self, names: Collection[Name], column: str) -> bool:
+        """Return whether a column is masked, and not only something in it."""
+        return self._of_column(names, column) is not None
 
     def is_kept(self, names: Collection[Name], column: str) -> bool:
         """Return whether a rule of the project says that a column is stored as it is."""
@@ -131,6 +136,7 @@ class Rules:
         keys: Collection[str],
         failed: Failed = ignore_failure,
         referring: Collection[str] = (),
+        types: Mapping[str, int] = {},
     ) -> dict[str, ColumnMask]:
         """Return the masks of a table's columns, of those that have one.
 
@@ -141,11 +147,12 @@ class Rules:
                 so they are hashed, whatever the rule says.
             failed: Called for a function that fails.
             referring: Columns that refer to masked ones, or are generated from them: they are hashed.
+            types: The oids of the columns' types, as far as they are known.
         """
         found: dict[str, ColumnMask] = {}
         for column in columns:
             action = self._of_column(names, column)
-            paths = [] if action else self._paths(names, column)
+            paths = [] if action else self._paths(names, column, types.get(column, UNKNOWN_TYPE))
             if column in referring or (column in keys and (action or paths)):
                 action = _HASH
             if action is not None:
@@ -208,7 +215,9 @@ class Rules:
             return _DROP
         return None
 
-    def _paths(self, names: Collection[Name], column: str) -> Sequence[Rule]:
+    def _paths(self, names: Collection[Name], column: str, type_oid: int) -> Sequence[Rule]:
+        if type_oid in FLAT_TYPES:
+            return []
         return [
             rule
             for rule in self._columns
@@ -216,8 +225,7 @@ class Rules:
         ]
 
 
-#: The rules of a project that has none of its own.
-DEFAULT = Rules()
+DEFAULT = Rules()  # of a project that has none
 #: Nothing is masked.
 NOTHING = Rules(has_defaults=False)
 

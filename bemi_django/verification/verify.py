@@ -209,6 +209,7 @@ class _Comparison(NamedTuple):
             (leaf.schema, leaf.name) for leaf in table.leaves
         }
         sample = self.options.sample
+        types = {name: column.type for name, column in table.columns.items()}
         earlier = last_id_of_earlier_servers(self.destination, self.slot)
         return Subject(
             self.source,
@@ -224,7 +225,7 @@ class _Comparison(NamedTuple):
             sample.part(self.run.round, estimate) if sample else Slice(),
             Acceptance(self.destination, self.slot, self.options.accept),
             read_omissions(self.destination, self.slot, names),
-            {**masks_of(self.masking, called, table.columns), **self._referring(table)},
+            {**masks_of(self.masking, called, types), **self._referring(table)},
             EncryptedValues(self._keys, [(self.database, name.schema, name.table) for name in names]),
             ReusedNames(self.source),
         )

@@ -152,7 +152,7 @@ class Repairer:
         return {
             number
             for number, column in enumerate(columns)
-            if column.name in names or self._masking.is_masked([(schema, name)], column.name)
+            if column.name in names or self._masking.is_masked([(schema, name)], column.name, column.type_oid)
         }
 
     def _mend(self, change: Stitched, message: bytes, accepts: _Accepts) -> tuple[bytes, RejectedMessage]:

@@ -16,16 +16,16 @@ from bemi_django.verification.masked.encrypted_values import Comparison, Encrypt
 Masks = Mapping[str, tuple[ColumnMask, ...]]
 
 
-def masks_of(rules: Rules, names: Collection[Name], columns: Collection[str]) -> Masks:
+def masks_of(rules: Rules, names: Collection[Name], columns: Mapping[str, int]) -> Masks:
     """Return the masks of a table.
 
     Args:
         rules: The present rules.
         names: The names that the table and its partitions have or had.
-        columns: Its columns.
+        columns: Its columns, with the oids of their types.
     """
-    chosen = rules.of_table(names, columns, ())
-    hashed = rules.of_table(names, columns, columns)
+    chosen = rules.of_table(names, columns, (), types=columns)
+    hashed = rules.of_table(names, columns, columns, types=columns)
     return {column: (mask, hashed[column]) for column, mask in chosen.items()}
 
 

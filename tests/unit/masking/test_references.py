@@ -36,6 +36,9 @@ def test_names_are_found_in_expressions(expression: str, names: set[str]) -> Non
         ({"people.seal": "keep"}, "md5(password)", False),
         ({"people.seal": "partial"}, "md5(password)", False),
         ({"people.data->a": "drop"}, "(data ->> 'a'::text)", True),
+        ({"*.*->**->a": "drop"}, "(data ->> 'b'::text)", True),
+        ({"*.*->**->a": "drop"}, "upper(login)", False),
+        ({"*.*->**->a": "drop"}, "md5(password)", True),
     ],
 )
 def test_what_is_generated_from_masked_columns_is_found(
@@ -43,6 +46,7 @@ def test_what_is_generated_from_masked_columns_is_found(
 ) -> None:
     """A word that is no column of the table, such as ``token``, says nothing."""
     rules = rules_of(mask, "0123456789abcdef")
-    columns = {"id", "login", "password", "data", "owner", "seal"}
+    text, jsonb = 25, 3802
+    columns = {**dict.fromkeys(("id", "login", "password", "owner", "seal"), text), "data": jsonb}
     found = generated(rules, [("public", "people")], columns, {"seal": expression}, {"owner"})
     assert found == ({"seal"} if is_found else set())

@@ -120,6 +120,18 @@ def test_keys_of_tables_are_only_ever_hashed(action: Any) -> None:
     assert shown.startswith('"hmac:')
 
 
+def test_a_rule_for_what_is_in_columns_says_nothing_of_those_without_keys() -> None:
+    int4, text, jsonb, of_a_user = 23, 25, 3802, 16_390
+    types = {"id": int4, "name": text, "data": jsonb, "odd": of_a_user}
+    found = rules({"*.*->**->a": "drop"})
+    masks = found.of_table([("public", "people")], [*types, "untold"], ["id"], types=types)
+    assert masks.keys() == {"data", "odd", "untold"}
+    assert {name for name in types if found.is_masked([("public", "people")], name, types[name])} == {
+        "data", "odd",
+    }  # fmt: skip
+    assert not found.is_masked_whole([("public", "people")], "data")
+
+
 def test_a_hash_is_the_same_however_many_values_were_hashed_since() -> None:
     values = [b'"%d"' % number for number in range(5000)] + [b'"%b"' % (b"x" * 200)]
     first = [hashed(value, KEY) for value in values]

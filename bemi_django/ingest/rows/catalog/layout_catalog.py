@@ -125,7 +125,7 @@ class LayoutCatalog:
         types = self._types(described, columns)
         names = tuple(columns)
         tables = {root, (relation.schema, relation.name), described.name, described.root}
-        recorded = [name for name in names if name not in ignored]
+        recorded = {name: oid for name, oid in columns.items() if name not in ignored}
         masks = self.masks.of_table(relation.oid, tables, recorded, described)
         encoders = tuple(
             None if name in ignored else masked(values.encoder(oid, types, self._cast), masks.get(name))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import psycopg2
@@ -33,8 +34,8 @@ WHERE k.contype = 'f' AND (k.conrelid = %s OR k.confrelid = %s) AND refers.relat
 # One that is as simple as can be: it is asked for the first context of each table.
 _LIVE = """
 SELECT n.nspname::text, c.relname::text, rn.nspname::text, r.relname::text,
-       ARRAY(SELECT a.attname::text FROM pg_attribute a
-             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+       (SELECT json_object_agg(a.attname, a.atttypid::int8)::text FROM pg_attribute a
+        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_class r ON r.oid = coalesce(pg_partition_root(c.oid), c.oid)
 JOIN pg_namespace rn ON rn.oid = r.relnamespace
@@ -72,23 +73,23 @@ class MaskCatalog:
         self._written.forget()
 
     def of_table(
-        self, oid: int, names: Collection[Name], columns: Sequence[str], described: Description
+        self, oid: int, names: Collection[Name], columns: Mapping[str, int], described: Description
     ) -> dict[str, ColumnMask]:
         """Return the masks of a table, by column.
 
         Args:
             oid: The table.
             names: Its names, and those of its root.
-            columns: Its columns.
+            columns: Its columns, with the oids of their types.
             described: Its description at that time: what was generated then may not be now.
         """
         referring = self._referring(oid)
         expressions = {column.name: column.expression for column in described.generated}
-        referring |= generated(self._rules, names, {*described.columns}, expressions, referring)
-        if not referring and not any(self._rules.is_masked(names, column) for column in columns):
+        referring |= generated(self._rules, names, described.columns, expressions, referring)
+        if not referring and not any(self._rules.is_masked(names, *column) for column in columns.items()):
             return {}
         keys = {*described.key, *(name for (name,) in self._rows(_REFERRING, [oid] * 3))}
-        return self._rules.of_table(names, columns, keys, self.note_failure, referring)
+        return self._rules.of_table(names, columns, keys, self.note_failure, referring, columns)
 
     def has_masks(self, oid: int) -> bool:
         """Return whether a table has columns that are masked, or had; True if nothing is known of it."""
@@ -106,12 +107,16 @@ class MaskCatalog:
     def _ask(self, oid: int) -> bool:
         if not self._rules:
             return False
-        known = [({one.name, one.root}, list(one.columns)) for one in self._describe(oid)]
+        known = [({one.name, one.root}, one.columns) for one in self._describe(oid)]
         for schema, table, root_schema, root, columns in self._rows(_LIVE, [oid]):
-            known.append(({(schema, table), (root_schema, root)}, columns))
+            known.append(({(schema, table), (root_schema, root)}, json.loads(columns or "{}")))
         return (
             not known
-            or any(self._rules.is_masked(names, column) for names, columns in known for column in columns)
+            or any(
+                self._rules.is_masked(names, *column)
+                for names, columns in known
+                for column in columns.items()
+            )
             or bool(self._referring(oid))
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
@@ -27,8 +28,8 @@ WITH RECURSIVE written (name, relation) AS (
         WHERE v.ev_class = w.relation AND v.ev_type = '1'
             AND d.refclassid = 'pg_class'::regclass AND d.refobjid >= 16384) below (relation))
 SELECT w.name::text, c.oid, n.nspname::text, c.relname::text, rn.nspname::text, r.relname::text,
-       ARRAY(SELECT a.attname::text FROM pg_attribute a
-             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+       (SELECT json_object_agg(a.attname, a.atttypid::int8)::text FROM pg_attribute a
+        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
        EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgtype & 64 <> 0)
        OR EXISTS (SELECT FROM pg_rewrite o WHERE o.ev_class = c.oid AND o.ev_type <> '1')
 FROM written w JOIN pg_class c ON c.oid = w.relation JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -77,5 +78,8 @@ class WrittenTables:
             for name, _, schema, table, *root, columns, is_replaced in reached
             if is_replaced
             or (schema, table) in refer
-            or any(self._rules.is_masked({(schema, table), (root[0], root[1])}, column) for column in columns)
+            or any(
+                self._rules.is_masked({(schema, table), (root[0], root[1])}, *column)
+                for column in json.loads(columns or "{}").items()
+            )
         }

@@ -54,6 +54,8 @@ _KEYWORDS = _WORDS | _TYPES
 _LETTER = r"[\w$\x80-\U0010ffff]"
 _NAME = rf'(?:(?<!")"(?:[^"]|"")*+"|(?<!{_LETTER}){_LETTER}{_LETTER}*+)'
 _CALL = possessive.compiled(rf"({_NAME})\s*+\(")
+# "(row).name" is a field, or calls a function with the row.
+_OF_ROW = re.compile(r"\)\s*\.")
 _LAST_NAME = re.compile(rf"{_LETTER}+\Z")
 # The rest of "name (columns) AS (SELECT ...)".
 _PART_OF_WITH = re.compile(
@@ -73,7 +75,7 @@ def calls_own(sql: str) -> bool:
     Args:
         sql: SQL without literals and comments, or with them if it is not known where they end.
     """
-    return any(_is_own(sql, found) for found in _CALL.finditer(sql))
+    return _OF_ROW.search(sql) is not None or any(_is_own(sql, found) for found in _CALL.finditer(sql))
 
 
 def _is_own(sql: str, found: re.Match[str]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
 from bemi_django.erasure.rewriting import StoredChange
@@ -10,15 +12,29 @@ from bemi_django.erasure.target import SIDES, Target
 from bemi_django.log.conditions import ERASED_SIDES
 from bemi_django.log.lossless_json import dumps, loads
 
+_PRINTED = """
+SELECT n.text::jsonb::text FROM unnest(%s::text[]) WITH ORDINALITY n (text, place) ORDER BY n.place
+"""
 
-def with_other_side(target: Target, old: StoredChange, new: StoredChange) -> StoredChange:
-    """Return what is left of a change, with the side that is not about the object of a target as it was.
+
+def with_other_sides(
+    cursor: Any, target: Target, changes: Iterable[tuple[StoredChange, StoredChange]]
+) -> list[StoredChange]:
+    """Return what is left of changes, with the sides that are not about the object of a target as they were.
 
     Args:
+        cursor: A cursor of the log, with a closed search path.
         target: The target.
-        old: The change as it is.
-        new: What is left of it if both sides are erased.
+        changes: Each change as it is, and what is left of it if both sides are erased.
     """
+    found = [_with_other_side(target, old, new) for old, new in changes]
+    # Files of archives are sealed as PostgreSQL prints them.
+    cursor.execute(_PRINTED, [[change.unavailable for change in found]])
+    printed = [text for (text,) in cursor.fetchall()]
+    return [change._replace(unavailable=text) for change, text in zip(found, printed, strict=True)]
+
+
+def _with_other_side(target: Target, old: StoredChange, new: StoredChange) -> StoredChange:
     images = {side: loads(getattr(old, side)) for side in SIDES}
     known = loads(old.unavailable or "{}")
     # One side may have been erased for another object.

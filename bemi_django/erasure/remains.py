@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from bemi_django.erasure.half import with_other_side
+from bemi_django.erasure.half import with_other_sides
 from bemi_django.erasure.rewriting import StoredChange
 from bemi_django.erasure.target import Target, looks_like_number
 from bemi_django.exceptions import BemiError
@@ -80,25 +80,22 @@ class Remains:
                 known |= {text: self._hash(text) for text in _texts_of_key(key, own)}
         sides = [[getattr(change, name) for change in changes] for name in ("before", "after", "unavailable")]
         cursor.execute(_ERASE, [*sides, list(target.kept), json.dumps(known)])
-        return [
+        found = cursor.fetchall()
+        pairs = [
             (
-                with_other_side(
-                    target,
-                    change,
-                    change._replace(
-                        before=before,
-                        after=after,
-                        unavailable=unavailable,
-                        primary_key=self.of_key(change.primary_key, own),
-                        previous_primary_key=self.of_key(change.previous_primary_key, own),
-                    ),
+                change,
+                change._replace(
+                    before=before,
+                    after=after,
+                    unavailable=unavailable,
+                    primary_key=self.of_key(change.primary_key, own),
+                    previous_primary_key=self.of_key(change.previous_primary_key, own),
                 ),
-                list(erased),
             )
-            for change, own, (before, after, unavailable, erased) in zip(
-                changes, texts, cursor.fetchall(), strict=True
-            )
+            for change, own, (before, after, unavailable, _) in zip(changes, texts, found, strict=True)
         ]
+        left = with_other_sides(cursor, target, pairs)
+        return [(change, list(erased)) for change, (*_, erased) in zip(left, found, strict=True)]
 
     def _hash(self, text: str) -> str:
         if self._key is None:

@@ -281,6 +281,28 @@ def test_a_locked_table_is_tried_again(no_event_trigger: None) -> None:
     assert is_tracked("shed.tool")
 
 
+def test_two_sessions_at_once_remember_the_identity_that_a_table_had(no_event_trigger: None) -> None:
+    execute("CREATE TABLE shed.tool (id int)")
+    tracking.sync()
+    execute("ALTER TABLE shed.tool REPLICA IDENTITY NOTHING")
+    (step,) = (step for step in tracking.plan() if step.name == "shed.tool")
+    with another_session() as cursor:
+        cursor.execute("LOCK TABLE shed.tool IN ACCESS EXCLUSIVE MODE")
+
+        def correct_it_first() -> None:
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'shed.tool'::regclass"
+            until(lambda: one(cursor, waiting) == 1)
+            cursor.execute(step.statement)
+            cursor.connection.commit()
+
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(correct_it_first)
+            assert tracking.sync().failed == []
+            first.result()
+    known = "SELECT kind FROM _bemi.replica_identities WHERE relation = 'shed.tool'::regclass"
+    assert execute(known) == [("n",)] and is_tracked("shed.tool")
+
+
 def test_a_table_that_stays_locked_is_reported_and_the_others_are_done(no_event_trigger: None) -> None:
     execute("CREATE TABLE shed.nail (id int); CREATE TABLE shed.tool (id int)")
     with another_session() as cursor:

@@ -18,8 +18,7 @@ from bemi_django.ingest.stream.ending import record_end
 from bemi_django.management.operator_context import operator_context
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.schema import computation, installed, tenancy
-from bemi_django.schema.removal import installation, remains
-from bemi_django.schema.removal.dependents import dependents_of
+from bemi_django.schema.removal import dependents, installation, remains
 from bemi_django.schema.replication.slots import slot_of
 from bemi_django.schema.sql import Installer
 
@@ -42,6 +41,11 @@ class _Work(NamedTuple):
     kept_because: str | None
     dry_run: bool
 
+    @property
+    def without_log(self) -> Sequence[str]:
+        """The databases whose log does not stay."""
+        return self.aliases if self.kept_because is None else ()
+
 
 def uninstall(
     command: BaseCommand, source: str, options: dict[str, Any], installers: Sequence[Installer]
@@ -57,6 +61,7 @@ def uninstall(
         installers: Those who need the installation no longer.
 
     Raises:
+        BemiError: Objects of others depend on the log.
         CommandError: A worker reads the slot, or something is locked or in use by others.
         DatabaseError: The installation belongs to another role.
         IsStandby: The server is a standby.
@@ -77,7 +82,8 @@ def uninstall(
         if not work.dry_run:
             raise CommandError(f"{line}, then run this again")
         command.stdout.write(f"{line} first")
-    _look_for_dependents(command, work)
+    for line in dependents.report(work.without_log, is_refused=not work.dry_run):
+        command.stdout.write(f"{line} first")
     if not work.dry_run and options["interactive"] and not _agreed(work):
         command.stdout.write("nothing was removed")
         return
@@ -94,19 +100,6 @@ def uninstall(
         command.stdout.write("nothing to do")
     elif not work.dry_run:
         command.stdout.write("uninstalled" + _hint(installers))
-
-
-def _look_for_dependents(command: BaseCommand, work: _Work) -> None:
-    """Refuse to begin, or only say so, if objects of others depend on a log that is to be removed."""
-    if work.kept_because is not None:
-        return
-    lines = [str(each) for alias in work.aliases for each in dependents_of(alias)]
-    if lines and not work.dry_run:
-        raise CommandError(
-            "\n".join([*lines, "nothing was removed: run this again then, or with --keep-log"])
-        )
-    for line in lines:
-        command.stdout.write(f"{line} first")
 
 
 def _work(source: str, options: dict[str, Any], installers: Sequence[Installer]) -> _Work:

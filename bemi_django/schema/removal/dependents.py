@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
+from bemi_django.exceptions import BemiError
 from bemi_django.schema import installed
 from bemi_django.schema.search_path import closed_cursor
 
@@ -51,6 +53,12 @@ FROM found f CROSS JOIN LATERAL pg_identify_object(f.class, f.oid, f.part) i
 LEFT JOIN pg_constraint k ON f.class = 'pg_constraint'::regclass AND k.oid = f.oid
 WHERE (f.class, f.oid) NOT IN (SELECT o.class, o.oid FROM ours o) AND i.schema IS DISTINCT FROM '_bemi'
     AND (f.relation IS NULL OR f.relation NOT IN (SELECT r.oid FROM relations r))
+    -- Those of months go with that of the log.
+    AND coalesce(k.conparentid, 0) = 0
+    -- What goes with something of ours, such as the statistics of a month.
+    AND NOT EXISTS (
+        SELECT FROM pg_depend d JOIN ours o ON (d.refclassid, d.refobjid) = (o.class, o.oid)
+        WHERE (d.classid, d.objid) = (f.class, f.oid) AND d.deptype IN ('a', 'i'))
 ORDER BY 1
 """
 
@@ -76,3 +84,19 @@ def dependents_of(using: str) -> list[Dependent]:
             return []
         cursor.execute(_DEPENDENTS)
         return [Dependent(*row) for row in cursor.fetchall()]
+
+
+def report(aliases: Iterable[str], *, is_refused: bool) -> list[str]:
+    """Return a line for each object of others that depends on a log.
+
+    Args:
+        aliases: The aliases of the databases whose logs are to be removed.
+        is_refused: Whether to refuse to go on if there is one.
+
+    Raises:
+        BemiError: There is one; the message names all of them.
+    """
+    lines = [str(each) for alias in aliases for each in dependents_of(alias)]
+    if lines and is_refused:
+        raise BemiError("\n".join([*lines, "nothing was removed: run this again then, or with --keep-log"]))
+    return lines

@@ -443,6 +443,7 @@ def test_objects_of_others_that_depend_on_the_log_are_named_before_anything_is_d
     project.migrate()
     project.record()
     for statement in (
+        "SELECT _bemi.partition_v1('2001-01-01')",
         'CREATE VIEW "my report" AS SELECT * FROM changes',
         "CREATE MATERIALIZED VIEW counts AS SELECT count(*) FROM _bemi.checkpoint",
         "CREATE FUNCTION latest(n int) RETURNS SETOF changes LANGUAGE sql AS 'SELECT * FROM changes LIMIT n'",

@@ -333,7 +333,7 @@ def test_a_baseline_that_has_not_ended_is_shown_with_its_progress(
     assert line.endswith("UTC, interrupted, the same command continues")
     health = reverse("admin:bemi_django_change_health")
     page = admin_client.get(health).content.decode()
-    assert "python manage.py bemi baseline public.todo" in page and "50 %, 30 rows read" in page
+    assert "python manage.py bemi baseline public.todo" in page and "50% of the table, rows read: 30" in page
     with another_session() as cursor:
         assert Claim(cursor, f"_bemi.baseline/{oid('todo')}/", "_bemi.baselines", "INSERT").take() == ""
         assert status()[0].count("UTC, running\n") == 1

@@ -82,8 +82,7 @@ def uninstall(
         if not work.dry_run:
             raise CommandError(f"{line}, then run this again")
         command.stdout.write(f"{line} first")
-    for line in dependents.report(work.without_log, is_refused=not work.dry_run):
-        command.stdout.write(f"{line} first")
+    dependents.report(work.without_log, command.stdout.write, is_refused=not work.dry_run)
     if not work.dry_run and options["interactive"] and not _agreed(work):
         command.stdout.write("nothing was removed")
         return

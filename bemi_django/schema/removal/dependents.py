@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from bemi_django.exceptions import BemiError
@@ -86,17 +86,22 @@ def dependents_of(using: str) -> list[Dependent]:
         return [Dependent(*row) for row in cursor.fetchall()]
 
 
-def report(aliases: Iterable[str], *, is_refused: bool) -> list[str]:
-    """Return a line for each object of others that depends on a log.
+def report(aliases: Iterable[str], say: Callable[[str], object], *, is_refused: bool) -> None:
+    """Say a line for each object of others that depends on a log.
 
     Args:
         aliases: The aliases of the databases whose logs are to be removed.
+        say: Called with a line.
         is_refused: Whether to refuse to go on if there is one.
 
     Raises:
-        BemiError: There is one; the message names all of them.
+        BemiError: There is one.
     """
-    lines = [str(each) for alias in aliases for each in dependents_of(alias)]
-    if lines and is_refused:
-        raise BemiError("\n".join([*lines, "nothing was removed: run this again then, or with --keep-log"]))
-    return lines
+    found = [dependent for alias in aliases for dependent in dependents_of(alias)]
+    for dependent in found:
+        say(f"{dependent} first")
+    if found and is_refused:
+        raise BemiError(
+            "nothing was removed, because objects of others depend on the log: remove them, then run this "
+            "again, or keep the log (--keep-log)"
+        )

@@ -56,7 +56,8 @@ class BaselineOptions(NamedTuple):
         context: The context of the rows in the log.
         patience: Seconds to wait for a log that makes no progress.
         watch: Called with a table and the part of it that was read, from 0 to 1.
-        is_export: Whether the worker writes to a sink, which gets all rows.
+        sink: What gets all rows, as :func:`bemi_django.wire.slot_name.sink_of_queue` or the slot of a sink
+            names it; empty for the log, which gets those without a change.
         sleep: Called with the seconds to wait for others; what it raises ends the run, which can go on.
     """
 
@@ -68,7 +69,7 @@ class BaselineOptions(NamedTuple):
     context: Mapping[str, Any] = {}
     patience: float = PATIENCE_SECONDS
     watch: Callable[[str, float], None] = lambda table, part: None
-    is_export: bool = False
+    sink: str = ""
     sleep: Callable[[float], object] = time.sleep
 
 
@@ -133,7 +134,7 @@ class _Recording(NamedTuple):
                         f"its key ({', '.join(masked)}) is masked in the log, so its rows cannot be told "
                         "from those with changes: it is left out"
                     )
-                sink = self.config.slot if self.options.is_export else ""
+                sink = self.options.sink
                 name_of_claim = f"_bemi.baseline/{sink and f'{sink}/'}{oid}/{self.options.condition}"
                 claim = Claim(cursor, name_of_claim, "_bemi.baselines", "INSERT")
                 if other := claim.take(_CLAIM_SECONDS):
@@ -168,7 +169,7 @@ class _Recording(NamedTuple):
     ) -> BaselineProgress:
         options = self.options
         of_rows = options.condition, options.context
-        ranges = Ranges(self.source, cursor, record, oid, *of_rows, is_locking=options.is_export)
+        ranges = Ranges(self.source, cursor, record, oid, *of_rows, is_locking=bool(options.sink))
         attempts, size = 0, options.rows
         while True:
             standing = record.read()
@@ -185,7 +186,7 @@ class _Recording(NamedTuple):
             try:
                 read = ranges.leave_next(standing.upto, size)
             except (psycopg2.errors.SerializationFailure, psycopg2.errors.LockNotAvailable) as error:
-                if not options.is_export:
+                if not options.sink:
                     raise
                 attempts += 1
                 if attempts >= _ATTEMPTS:
@@ -199,7 +200,7 @@ class _Recording(NamedTuple):
                 size //= 2
                 continue
             size = options.rows
-            if options.is_export:
+            if options.sink:
                 # Others change rows of the ranges that follow.
                 attempts = 0
             if read == 0:
@@ -224,7 +225,7 @@ class _Recording(NamedTuple):
                 f"the worker could not read a range of its rows ({reason}), which is a dead letter now: "
                 "remove the reason and run the command again, which reads this range again"
             )
-        if self.options.is_export:
+        if self.options.sink:
             recorded = ranges.left(standing.range) if self._history() == record.history else None
         else:
             recorded = ranges.recorded(self.destination, self.config.slot, moment.database, standing.range)

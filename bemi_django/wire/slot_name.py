@@ -29,3 +29,13 @@ def slot_name(database: str, alias: str = "default") -> str:
     room = LONGEST - len(PREFIX) - len(digest) - 2
     cleaned = _OTHERS.sub("_", database.lower()).strip("_")[:room].rstrip("_")
     return "_".join(filter(None, [PREFIX, cleaned, digest]))
+
+
+def sink_of_queue(slot: str, log: str = "") -> str:
+    """Return what a source knows a queue by, which carries rows of a baseline to all logs.
+
+    Args:
+        slot: The slot of the publisher.
+        log: The log that the command waits for. Without it, the beginning of all names is returned.
+    """
+    return f"{slot}@{log}"

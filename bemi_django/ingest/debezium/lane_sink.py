@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from bemi_django.ingest.destination.batch import Outline, Pending
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
-from bemi_django.ingest.queue.log_writer import LogWriter, TakenChunk
+from bemi_django.ingest.queue.division.taken_chunk import TakenChunk
+from bemi_django.ingest.queue.log_writer import LogWriter
 from bemi_django.ingest.queue.message.chunk import Chunk
 from bemi_django.ingest.queue.message.row_reader import RowReader
 from bemi_django.ingest.queue.message.row_values import Values, position_of

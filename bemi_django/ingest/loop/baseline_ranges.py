@@ -122,16 +122,22 @@ class BaselineRanges:
         # The server sends a commit a moment before it shows it.
         while not self._shows(transaction.xid) and self._keep_alive():
             time.sleep(_SHOWN)
-        with _of_the_range():
-            found = self._ask(_RANGE, [str(transaction.xid), self.sink])
+        with of_the_range():
+            found = self._find(str(transaction.xid))
         if not found:
             return None
         # The checkpoint tells the command that the range was taken.
         transaction.is_notable = True
+        self._get_ready()
+        with of_the_range():
+            return self._range(transaction.xid, *found[0])
+
+    def _find(self, xid: str) -> list[tuple[Any, ...]]:
+        return self._ask(_RANGE, [xid, self.sink])
+
+    def _get_ready(self) -> None:
         # The log has to have everything that was committed before.
         self._flush()
-        with _of_the_range():
-            return self._range(transaction.xid, *found[0])
 
     def _range(
         self, xid: int, description: dict[str, Any], context: str, low: str, snapshot: str
@@ -174,7 +180,7 @@ class BaselineRanges:
 
 
 @contextmanager
-def _of_the_range() -> Iterator[None]:
+def of_the_range() -> Iterator[None]:
     """Turn the errors that the range is to blame for into one."""
     try:
         yield

@@ -15,9 +15,10 @@ from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.queue.division.former_division import is_of_another, require_same
 from bemi_django.ingest.queue.division.removal import Removal
+from bemi_django.ingest.queue.division.taken_chunk import TakenChunk
 from bemi_django.ingest.queue.held_lanes import HeldLanes
 from bemi_django.ingest.queue.lane_locks import Lane
-from bemi_django.ingest.queue.log_writer import LogWriter, TakenChunk
+from bemi_django.ingest.queue.log_writer import LogWriter
 from bemi_django.ingest.queue.message.chunk import Chunk
 from bemi_django.ingest.queue.replay import Replay, Replayed
 from bemi_django.ingest.rows.row_writer import EPOCH_SECONDS
@@ -73,7 +74,7 @@ class Consumption:
             begins = replayed if self._is_first else replayed or Replayed()
             self._replay = None if begins is None else Replay(connection, self._broker, begins)
             self._lanes = HeldLanes(connection, self._broker, config, self._removal, self._message.set)
-            self._writer = LogWriter(connection, is_sealed=config.is_sealed)
+            self._writer = LogWriter(connection, is_sealed=config.is_sealed, is_for_all=True)
             self.close: Callable[[], None] = opened.pop_all().close
 
     def run(self, until_current: bool = False) -> None:
@@ -123,7 +124,7 @@ class Consumption:
 
     def _begin_sources(self) -> None:
         """Begin the log of sources that have come, where the publisher does not do it."""
-        if self._replay is not None and not self._is_first:
+        if self._replay is not None:
             with suppress(QueueUnavailable):  # their first messages are being published
                 self._replay.begin()
 

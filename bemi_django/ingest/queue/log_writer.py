@@ -10,11 +10,12 @@ from uuid import UUID
 
 import orjson
 
-from bemi_django.ingest.config import Divided
 from bemi_django.ingest.destination import dead_letters, lanes, omissions_table, sealing
 from bemi_django.ingest.destination.copying import OF_FOREIGN_ROWS, RowCopier, is_taken
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.destination.partitions import Partitions
+from bemi_django.ingest.queue.copied_rows import leave_out_known
+from bemi_django.ingest.queue.division.taken_chunk import TakenChunk
 from bemi_django.ingest.queue.lane_reader import LaneReader
 from bemi_django.ingest.queue.message.chunk import Chunk
 from bemi_django.ingest.queue.message.row_values import (
@@ -24,14 +25,11 @@ from bemi_django.ingest.queue.message.row_values import (
     TRANSACTION_ID,
     Values,
     canonical_values,
-    destination_of,
     pendings_of,
-    position_of,
 )
 from bemi_django.ingest.rows.canonical_json import canonical
 from bemi_django.ingest.rows.row_writer import COLUMNS
 from bemi_django.wire.ids import source_in
-from bemi_django.wire.lane import LanePosition
 
 logger = logging.getLogger(__name__)
 
@@ -48,53 +46,17 @@ FROM unnest(%s::bigint[]) x
 _IS_LOCAL = "SELECT is_local FROM _bemi.checkpoint WHERE slot = %s"
 
 
-class TakenChunk:
-    """A chunk that is to be written: what of it is not in the log yet, and belongs there.
-
-    Args:
-        chunk: The chunk.
-        position: Where its lane is.
-        message: The number of its last message, as the queue counts.
-        divided: Which changes belong to the destination; None for all. Every destination has all dead letters
-            and omissions: which table a letter is of may not be known.
-        stream: The identity of the stream of the message.
-    """
-
-    def __init__(
-        self,
-        chunk: Chunk,
-        position: LanePosition,
-        message: int,
-        divided: Divided | None = None,
-        stream: str = "",
-    ) -> None:
-        changes = chunk.changes
-        if chunk.begin < position:
-            changes = [one for one in changes if position_of(UUID(one[ID]).bytes) >= position]
-        if divided is not None and chunk.division != divided.division.fingerprint:
-            # One without this destination: see is_of_another().
-            chunk = chunk._replace(letters=[], omissions=[])
-            changes = []
-        elif divided is not None:
-            changes = [one for one in changes if destination_of(one, divided.division) == divided.name]
-        self.chunk, self.position, self.message, self.stream = chunk, position, message, stream
-        self.changes: list[Values] = changes
-        #: The chain in which they are sealed, if it is open.
-        self.chain = sealing.chain_of_lane(chunk.source, chunk.lane)
-        self.letters = [letter for place, letter in chunk.letters if place >= position]
-        self.omissions = [omissions for place, omissions in chunk.omissions if place >= position]
-
-
 class LogWriter:
     """Writes to the log of a destination.
 
     Args:
         connection: A connection to it, as ``connect_destination()`` opens it.
         is_sealed: Whether changes are to be sealed.
+        is_for_all: Whether all logs get rows of baselines, and each takes those that it does not know.
     """
 
-    def __init__(self, connection: Any, *, is_sealed: bool = False) -> None:
-        self._connection = connection
+    def __init__(self, connection: Any, *, is_sealed: bool = False, is_for_all: bool = False) -> None:
+        self._connection, self._is_for_all = connection, is_for_all
         self._is_sealed = is_sealed
         #: The sources that are not sealed, as other consumers have to know.
         self._unsealed: set[int] = set()
@@ -137,11 +99,13 @@ class LogWriter:
                 dead_letters.insert(cursor, chunk.source, one.letters)
                 for omissions in one.omissions:
                     omissions_table.add(cursor, chunk.source, omissions)
+            if self._is_for_all:
+                leave_out_known(cursor, taken)
             self._write_changes(cursor, taken)
         with self._connection, self._connection.cursor() as cursor:
             for source in sorted({one.chunk.source for one in taken}):
                 lanes.move_checkpoint(cursor, source)
-        return len(changes)
+        return sum(len(one.changes) for one in taken)
 
     def keep_rejected(self, reader: LaneReader) -> None:
         """Keep messages that are no chunks as dead letters of the source.

@@ -34,8 +34,8 @@ _SAME_TIME = timedelta(minutes=1)
 _AHEAD = "the clock of the queue at %s is ahead of this machine's by %s: --from is by that of the queue"
 _BEHIND = "the clock of the queue at %s is behind this machine's by %s: --from is by that of the queue"
 _BEGINS = (
-    "the log of %s begins with what the queue has; 'manage.py bemi baseline' gives it older rows when this "
-    "is the BEMI_DESTINATION of the publisher"
+    "the log of %s begins with what the queue has; --baseline, or 'manage.py bemi baseline --to nats://...', "
+    "gives it older rows"
 )
 #: Of which transactions all changes are in the log, is not known.
 _NO_XID = 2**63 - 1

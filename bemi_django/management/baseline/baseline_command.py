@@ -9,12 +9,11 @@ from django.core.management.base import BaseCommand, CommandError
 
 from bemi_django import destinations
 from bemi_django.baseline.baseline import RANGE_ROWS, BaselineOptions, baseline
+from bemi_django.management.baseline.named_sink import NamedSink, sink_of
 from bemi_django.management.operator_context import operator_context
 from bemi_django.management.subcommand import INTERRUPTED
 from bemi_django.management.verify_command import watching
 from bemi_django.management.worker.configured_worker import worker_config
-from bemi_django.schema.replication.slots import slot_of
-from bemi_django.sinks.addresses import ExportAddress
 from bemi_django.sinks.configured import sink_address
 from bemi_django.status.worker_status import NOT_RUNNING, read_worker
 
@@ -67,7 +66,7 @@ def record(command: BaseCommand, database: str, options: dict[str, Any]) -> None
         CommandError: A table could not be read to its end; the exit status is 1.
         BemiError: A table is not tracked.
     """
-    slot = _slot(database, options["to"])
+    slot, sink = _sink(database, options["to"])
     if options["where"] and len(options["tables"]) != 1:
         raise CommandError("--where is a condition on the rows of one table: name that table")
     arguments = {name: options[name] for name in ("tables", "where") if options[name]}
@@ -84,7 +83,7 @@ def record(command: BaseCommand, database: str, options: dict[str, Any]) -> None
                 rate=options["rate"],
                 context=operator_context("bemi baseline", arguments, database, None),
                 watch=watch,
-                is_export=bool(options["to"]),
+                sink=sink,
             )
             for result in baseline(worker_config(database, slot), chosen):
                 total += 1
@@ -98,15 +97,11 @@ def record(command: BaseCommand, database: str, options: dict[str, Any]) -> None
         raise CommandError(f"{failed} of {total} tables were not read to their end")
 
 
-def _slot(database: str, to: str) -> str:
-    """Return the name of the slot whose worker is to write the rows."""
+def _sink(database: str, to: str) -> NamedSink:
+    """Return what is to get the rows, and the slot whose worker writes them there."""
     if not to:
-        destinations.require_one("'bemi baseline' asks only one which rows it has")
-        return slot_of(database)
-    address = sink_address(to)
-    if not isinstance(address, ExportAddress):
-        raise CommandError("a queue carries what the log gets: run 'bemi baseline' without --to")
-    return address.slot(slot_of(database))
+        destinations.require_one("'bemi baseline' asks only one which rows it has: add --to nats://...")
+    return sink_of(database, sink_address(to) if to else None)
 
 
 def _rows(text: str) -> int:

@@ -15,13 +15,15 @@ from bemi_django.exceptions import BemiError, first_line
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.checkpoint import Checkpoints
 from bemi_django.ingest.stream.connections import connect_destination
+from bemi_django.management.baseline.named_sink import sink_of
 from bemi_django.management.operator_context import operator_context
 from bemi_django.management.worker.configured_worker import worker_config
-from bemi_django.schema.replication.slots import slot_of
 from bemi_django.sinks.addresses import ExportAddress
+from bemi_django.wire.queue_address import QueueAddress
 
 logger = logging.getLogger(__name__)
 
+_MARK = "SELECT pg_catalog.pg_logical_emit_message(true, '_bemi_mark', '')"
 #: Seconds between two looks whether the worker has begun.
 _LOOK = 0.2
 #: Seconds after which what could not be read is tried again: at first, and at most.
@@ -35,14 +37,15 @@ class _Stopping(Exception):
 
 
 @contextmanager
-def recording_baseline(database: str, export: ExportAddress | None) -> Iterator[None]:
+def recording_baseline(database: str, address: ExportAddress | QueueAddress | None) -> Iterator[None]:
     """Record rows while the block runs, in a thread, until all tables were read to their end.
 
     Args:
         database: Alias of the source.
-        export: The sink that gets all rows; None for the log, which gets those that have no change in it.
+        address: The sink that gets all rows, or the queue, for logs that take what they have no change of;
+            None for the log alone, where the worker asks it.
     """
-    recorder = _Recorder(database, export)
+    recorder = _Recorder(database, address)
     thread = threading.Thread(target=recorder.run, name=f"{database} baseline", daemon=True)
     thread.start()
     try:
@@ -56,8 +59,8 @@ def recording_baseline(database: str, export: ExportAddress | None) -> Iterator[
 class _Recorder:
     """Records the rows of one database for one sink."""
 
-    def __init__(self, database: str, export: ExportAddress | None) -> None:
-        self._database, self._export = database, export
+    def __init__(self, database: str, address: ExportAddress | QueueAddress | None) -> None:
+        self._database, self._address = database, address
         self.stopping = threading.Event()
         self._told: set[str] = set()
 
@@ -85,12 +88,12 @@ class _Recorder:
             connections.close_all()
 
     def _record(self) -> bool:
-        slot = slot_of(self._database)
-        config = worker_config(self._database, self._export.slot(slot) if self._export else slot)
+        named = sink_of(self._database, self._address)
+        config = worker_config(self._database, named.slot)
         self._wait_for_beginning(config)
         options = BaselineOptions(
             context=operator_context("bemi run --baseline", {}, self._database, None),
-            is_export=self._export is not None,
+            sink=named.sink,
             sleep=self._sleep,
             watch=lambda table, part: self._sleep(0),
         )
@@ -112,8 +115,14 @@ class _Recorder:
     def _wait_for_beginning(self, config: WorkerConfig) -> None:
         """Wait until the worker has begun the log, or the sink."""
         with closing(connect_destination(config)) as connection:
+            is_awaited = False
             while Checkpoints(connection, config.slot).read() is None:
                 self._sleep(_LOOK)
+                if self._address is not None and not is_awaited:
+                    # A log that consumers begin, begins with a message; the publisher sends one of this.
+                    with connections[self._database].cursor() as cursor:
+                        cursor.execute(_MARK)
+                is_awaited = True
 
     def _sleep(self, seconds: float) -> None:
         if self.stopping.wait(seconds):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from argparse import ArgumentParser, ArgumentTypeError
+from contextlib import nullcontext
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from bemi_django.ingest.queue.consumption import Consumption
 from bemi_django.ingest.queue.replay import Replayed
 from bemi_django.management.log_output import FORMATS, log_to
 from bemi_django.management.subcommand import add_subcommand
+from bemi_django.management.worker.baseline_beside import recording_baseline
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.management.worker.record_formats import (
     DEBEZIUM,
@@ -73,6 +75,12 @@ def add_consume(added: Any) -> ArgumentParser:
         "that it has; a log that has begun in this way goes on",
     )
     consume.add_argument(
+        "--baseline",
+        action="store_true",
+        help="let the log begin with the rows that are there, which the publisher sends; those that have a "
+        "change in a log, it leaves out",
+    )
+    consume.add_argument(
         "--log-format",
         choices=FORMATS,
         help="log to the output in this format (default: text, unless LOGGING of the project has a handler)",
@@ -103,14 +111,17 @@ def consume(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
         BemiError: An administrator has to do something.
     """
     replayed, is_of_records = options["replayed"], options["format"] == DEBEZIUM
+    if options["baseline"] and options["until_current"]:
+        raise CommandError("--baseline records rows while consumers go on: leave --until-current out")
+    config = worker_config(database)
     if is_of_records:
-        if replayed is not None:
-            raise CommandError("--from is for what 'bemi run --to' has published")
+        if replayed is not None or options["baseline"]:
+            raise CommandError("--from and --baseline are for what 'bemi run --to' has published")
         destinations.require_one("records of Debezium are written to one")
         consumer = records_consumer(database, options)
     else:
         require_unused(options, OF_RECORDS, "--format debezium")
-        config = worker_config(database)._replace(queue=_address(options["queue"]))
+        config = config._replace(queue=_address(options["queue"]))
         consumer = Consumer(config, open_session=partial(Consumption, replayed=replayed))
     is_to_end = options["until_current"] or is_of_records and are_files(options)
     with (
@@ -118,6 +129,7 @@ def consume(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
         stopped_by_signals(consumer.stop),
         # With a queue, 'bemi run' does it.
         anchoring(is_to_end=is_to_end, is_writing=is_of_records),
+        recording_baseline(database, config.queue) if options["baseline"] else nullcontext(),
     ):
         written = consumer.run(until_current=options["until_current"])
     command.stdout.write(f"{written} changes written")

@@ -33,6 +33,7 @@ from bemi_django.schema import tracking
 from bemi_django.seals.anchoring import anchoring
 from bemi_django.sinks.addresses import ExportAddress
 from bemi_django.sinks.configured import sink_address
+from bemi_django.wire.queue_address import QueueAddress
 
 logger = logging.getLogger(__name__)
 
@@ -103,11 +104,8 @@ def _require_consumers(address: object, options: dict[str, Any]) -> None:
         destinations.require_one("publish with 'bemi run --to nats://...', and let 'bemi consume' divide")
     elif destinations.current() != destinations.first():
         raise CommandError("'bemi run --to' goes on where BEMI_DESTINATION is: leave --destination out")
-    if options["baseline"]:
-        if options["handlers"] or options["until_current"]:
-            raise CommandError(_NO_BASELINE)
-        if not isinstance(address, ExportAddress):
-            destinations.require_one("a baseline of the log asks only one which rows it has")
+    if options["baseline"] and (options["handlers"] or options["until_current"]):
+        raise CommandError(_NO_BASELINE)
     if address is not None and len(destinations.aliases()) > 1 and not options["no_handlers"]:
         logger.info(
             "handlers get what is in %s; see 'bemi run --handlers --destination'", destinations.first()
@@ -142,7 +140,7 @@ class _DatabaseWork:
         self.database = database
         self._dispatcher = Dispatcher(database, [] if options["no_handlers"] else None)
         self._is_to_end, self._has_baseline = options["until_current"], options["baseline"]
-        self._export: ExportAddress | None = None
+        self._copied_to: ExportAddress | QueueAddress | None = None
         self._supervisor: Supervisor | None = None
         if options["handlers"]:
             if not self._dispatcher.has_handlers:
@@ -152,7 +150,9 @@ class _DatabaseWork:
         publish = partial(_publish, output, database)
         operator = partial(operator_context, "bemi run", {"accept_gap": True}, database, None)
         address = sink_address(options["to"])
-        self._export = address if isinstance(address, ExportAddress) else None
+        # A log alone is asked which rows it has.
+        is_for_several = isinstance(address, ExportAddress) or len(destinations.aliases()) > 1
+        self._copied_to = address if is_for_several else None
         config = config_of_sink(database, options["to"])._replace(
             accept_gap=accept_gap, operator=operator, publish=publish
         )
@@ -182,7 +182,7 @@ class _DatabaseWork:
             is_beside = dispatcher.has_handlers and not self._is_to_end
             with (
                 dispatcher.meanwhile(supervisor.stop) if is_beside else nullcontext(),
-                recording_baseline(self.database, self._export) if self._has_baseline else nullcontext(),
+                recording_baseline(self.database, self._copied_to) if self._has_baseline else nullcontext(),
             ):
                 written = supervisor.run(until_current=self._is_to_end)
             yield f"{written} changes written"

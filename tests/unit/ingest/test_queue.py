@@ -19,9 +19,9 @@ from bemi_django.ingest.destination.lanes import LaneState
 from bemi_django.ingest.protocol.messages import Begin, Relation
 from bemi_django.ingest.queue import lane_reader
 from bemi_django.ingest.queue.acknowledgements import Acknowledgements, Outgoing
+from bemi_django.ingest.queue.division.taken_chunk import TakenChunk
 from bemi_django.ingest.queue.lane_reader import LaneReader
 from bemi_django.ingest.queue.lane_source import LaneSource
-from bemi_django.ingest.queue.log_writer import TakenChunk
 from bemi_django.ingest.queue.message import parts
 from bemi_django.ingest.queue.message.chunk import Chunk, decode
 from bemi_django.ingest.queue.message.headers import END_HEADER, IDENTIFIER_HEADER, PART_HEADER, attempt_of

@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 
 from bemi_django.baseline.baseline import Baselined, BaselineOptions
+from bemi_django.management.baseline.named_sink import NamedSink
 from bemi_django.management.worker import baseline_beside
 from tests.support.polling import until
 
@@ -28,7 +29,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             raise one
         return one
 
-    monkeypatch.setattr(baseline_beside, "slot_of", lambda alias: "bemi_a")
+    monkeypatch.setattr(baseline_beside, "sink_of", lambda *_: NamedSink("bemi_a", ""))
     monkeypatch.setattr(baseline_beside, "worker_config", lambda *_: SimpleNamespace(slot="bemi_a"))
     monkeypatch.setattr(baseline_beside, "operator_context", lambda *_: {})
     monkeypatch.setattr(baseline_beside._Recorder, "_wait_for_beginning", lambda *_: None)

@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("nats://127.0.0.1:1/stream", "a queue carries what the log gets: run 'bemi baseline' without --to"),
+        ("nats://127.0.0.1/a.b", "the address of the queue is not valid"),
         ("ftp://127.0.0.1/file", "the address of the sink is not known"),
     ],
 )

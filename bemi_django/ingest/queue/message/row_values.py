@@ -33,7 +33,7 @@ _NO_TABLE = Relation(0, "", "", ())
 JSON = frozenset(COLUMNS.index(name) for name in ("before", "after", "context", "unavailable"))
 #: Bytes before the text of each value but the id: jsonb has one for its version. None for numbers.
 _SKIPPED = tuple(None if number in _NUMBERS else int(number in JSON) for number in range(1, len(COLUMNS)))
-_DATABASE, _SCHEMA, _TABLE, _KEY, _OPERATION, _OLD_KEY = (
+DATABASE, SCHEMA, TABLE, KEY, OPERATION, OLD_KEY = (
     COLUMNS.index(name)
     for name in ("database", "schema", "table", "primary_key", "operation", "previous_primary_key")
 )
@@ -95,15 +95,15 @@ def lane_of(values: Values, lanes: int) -> int | None:
     It is CRC-32 of schema, table and key, each followed by NUL, modulo the number of lanes. A change of the
     key belongs to two rows, and one without a table or a row to none.
     """
-    key = values[_KEY]
-    if values[_OLD_KEY] is not None or key is None and values[_OPERATION] not in _OF_ROWS:
+    key = values[KEY]
+    if values[OLD_KEY] is not None or key is None and values[OPERATION] not in _OF_ROWS:
         return None
-    return row_hash(values[_SCHEMA], values[_TABLE], key) % lanes
+    return row_hash(values[SCHEMA], values[TABLE], key) % lanes
 
 
 def destination_of(values: Values, division: Division) -> str:
     """Return the destination of a change; an update of the key is one of the row with the new key."""
-    return division.destination_of(values[_DATABASE], values[_SCHEMA], values[_TABLE], values[_KEY])
+    return division.destination_of(values[DATABASE], values[SCHEMA], values[TABLE], values[KEY])
 
 
 def pendings_of(changes: Sequence[Values]) -> list[Pending]:

@@ -37,7 +37,7 @@ def run(sink: Sink, **options: Any) -> list[str]:
     trail = sink.trail
     source, log = (cluster.parameters_of(OWNER) for cluster in (trail.source, trail.log))
     config = sink.config._replace(source=source, destination=log, export=None)
-    return [str(one) for one in baseline(config, BaselineOptions(is_export=True, **options))]
+    return [str(one) for one in baseline(config, BaselineOptions(sink=sink.slot, **options))]
 
 
 def complete(sink: Sink) -> list[Delivered]:
@@ -109,7 +109,7 @@ def test_a_worker_begins_with_the_rows_by_itself(file_sink: Sink) -> None:
             until(lambda: len(sink.read()) == 6, why=lambda: worker.errors)
             trail.write(1)
             found = complete(sink)
-            assert "baseline of public.load: 6 rows, 6 of them recorded" in worker.out + worker.errors
+            worker.says("baseline of public.load: 6 rows, 6 of them recorded")
             worker.send(signal.SIGTERM)
             assert worker.ends() == 0
     finally:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -11,20 +13,22 @@ from typing import Any
 import psycopg2
 import pytest
 
+from bemi_django.baseline.baseline import BaselineOptions, baseline
 from bemi_django.exceptions import QueueUnavailable, ReplicationError
 from bemi_django.ingest.queue import broker
 from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.ingest.queue.consumption import Consumption
 from bemi_django.ingest.queue.replay import Replay, Replayed
 from bemi_django.wire.queue_address import parse
+from bemi_django.wire.slot_name import sink_of_queue
 from tests.support.cluster import Cluster
 from tests.support.command import Command
 from tests.support.load_pipeline import LoadPipeline
 from tests.support.nats_server import NatsServer
 from tests.support.pipeline import QUICK
-from tests.support.polling import until
+from tests.support.polling import DEADLINE, until
 from tests.support.queued_pipeline import QueuedPipeline
-from tests.support.roles import WORKER, address
+from tests.support.roles import OWNER, WORKER, address
 from tests.support.skewed_queue import skew_queue
 
 _CHANGES = """
@@ -34,6 +38,7 @@ FROM changes ORDER BY id
 """
 
 
+_GRANTED = "SELECT ON _bemi.baselines, _bemi.baseline_rows"
 _EMPTY = """
 TRUNCATE changes, _bemi.dead_letters, _bemi.checkpoint, _bemi.histories, _bemi.lanes, _bemi.activity
 """
@@ -67,6 +72,46 @@ def replay(queued: QueuedPipeline, destination: Cluster, replayed: Replayed | No
     return Consumer(config, QUICK._replace(patience=0.0), partial(Consumption, replayed=replayed)).run(
         until_current=True
     )
+
+
+def test_logs_begin_with_the_rows_that_are_there_and_take_no_others(
+    keeping: QueuedPipeline, destination: Cluster
+) -> None:
+    trail = keeping.trail
+    # The second log has no change of these rows, the first one has.
+    trail.write(9)
+    trail.run()
+    trail.source.run(f"GRANT {_GRANTED} TO {WORKER}")
+    config = keeping.config._replace(destination=destination.parameters_of(WORKER))
+    second = Consumer(config, QUICK, partial(Consumption, replayed=Replayed()))
+    owned = config._replace(
+        source=trail.source.parameters_of(OWNER), destination=destination.parameters_of(OWNER)
+    )
+    with keeping.publisher(), keeping.consumers(), ThreadPoolExecutor(2) as pool:
+        running = pool.submit(second.run)
+        try:
+            # Where nothing is written, a mark begins the second log.
+            trail.source.run("SELECT pg_logical_emit_message(true, '_bemi_mark', '')")
+            until(lambda: destination.one("SELECT count(*) FROM _bemi.checkpoint") == 1)
+            trail.source.run("UPDATE load SET n = n + 1000 WHERE id = 1")
+            writing = pool.submit(trail.write, 30)
+            (said,) = baseline(owned, BaselineOptions(sink=sink_of_queue(trail.slot, "second"), rows=2))
+            writing.result()
+            # Once more for all logs: each has all of them.
+            again = BaselineOptions(sink=sink_of_queue(trail.slot, "third"))
+            assert not any(one.failure for one in baseline(owned, again))
+        finally:
+            second.stop()
+            running.result(DEADLINE)
+    trail.source.run(f"REVOKE {_GRANTED} FROM {WORKER}")
+    trail.source.run("DELETE FROM _bemi.baselines; DELETE FROM _bemi.baseline_rows")
+    assert not said.failure
+    found = destination.run("SELECT operation, after FROM changes ORDER BY id")
+    assert {after["id"]: after["n"] for _, after in found} == dict(trail.source.run("SELECT id, n FROM load"))
+    rows = Counter(after["id"] for operation, after in found if operation == "BASELINE")
+    assert rows and set(rows.values()) == {1}
+    keeping.consume()
+    assert trail.log.one("SELECT count(*) FROM changes WHERE operation = 'BASELINE'") == 0
 
 
 def test_a_new_destination_gets_what_the_queue_has_kept_and_goes_on(

@@ -1,0 +1,75 @@
+"""Leave out rows of a baseline that have a change in the log: a queue carries them for all logs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bemi_django.ingest.queue.division.taken_chunk import TakenChunk
+from bemi_django.ingest.queue.message.row_values import (
+    DATABASE,
+    KEY,
+    OLD_KEY,
+    OPERATION,
+    SCHEMA,
+    TABLE,
+    Values,
+)
+from bemi_django.ingest.stitching.operations import BASELINE, EVENT
+
+# The rows are as they were at their place, whatever a snapshot shows.
+_RECORDED = """
+SELECT _bemi.recorded_v1(%s, 'FFFFFFFF/FFFFFFFF', '9223372036854775807:9223372036854775807:', %s, %s, %s, %s)
+"""
+#: Keys that the log is asked for at once.
+_KEYS = 500
+
+#: Database, schema and table.
+_Table = tuple[str, str, str]
+
+
+def leave_out_known(cursor: Any, taken: Sequence[TakenChunk]) -> None:
+    """Leave out rows of baselines that the log knows.
+
+    Args:
+        cursor: A cursor of the destination, in the transaction that writes the chunks.
+        taken: Chunks; those of a lane are in their order.
+    """
+    of_lanes: dict[tuple[str, int], list[TakenChunk]] = {}
+    for one in taken:
+        of_lanes.setdefault((one.chunk.source, one.chunk.lane), []).append(one)
+    for (source, _), chunks in of_lanes.items():
+        changes = [change for one in chunks for change in one.changes]
+        if any(change[OPERATION] == BASELINE for change in changes):
+            kept = set(map(id, _fresh(cursor, source, changes)))
+            for one in chunks:
+                one.changes = [change for change in one.changes if id(change) in kept]
+
+
+def _fresh(cursor: Any, source: str, changes: Sequence[Values]) -> list[Values]:
+    """Return changes of a lane without rows of a baseline that have a change in the log, or among these."""
+    wanted: dict[_Table, list[str]] = {}
+    for change in changes:
+        if change[OPERATION] == BASELINE and change[KEY] is not None:
+            wanted.setdefault(_table_of(change), []).append(change[KEY])
+    known = {(table, key) for table, keys in wanted.items() for key in _recorded(cursor, source, table, keys)}
+    kept: list[Values] = []
+    for change in changes:
+        table, operation = _table_of(change), change[OPERATION]
+        if operation != BASELINE or (table, change[KEY]) not in known:
+            kept.append(change)
+        if operation != EVENT:
+            known |= {(table, key) for key in (change[KEY], change[OLD_KEY]) if key is not None}
+    return kept
+
+
+def _table_of(change: Values) -> _Table:
+    return change[DATABASE], change[SCHEMA], change[TABLE]
+
+
+def _recorded(cursor: Any, source: str, table: _Table, keys: list[str]) -> set[str]:
+    found: set[str] = set()
+    for start in range(0, len(keys), _KEYS):
+        cursor.execute(_RECORDED, [source, *table, keys[start : start + _KEYS]])
+        found.update(cursor.fetchone()[0] or ())
+    return found

@@ -11,10 +11,6 @@ Row = list[bytes | None]
 class LargeRow(Row):
     """A row of many megabytes: its values may be views of the message, which nobody has copied."""
 
-    def plain(self) -> Row:
-        """Return the row with its values as bytes."""
-        return [None if value is None else bytes(value) for value in self]
-
 
 #: Stands for a value that the replica identity left out, or for a TOAST value that did not change.
 #: It is compared by identity.

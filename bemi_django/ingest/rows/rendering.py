@@ -46,7 +46,7 @@ def complete(layout: RowLayout, row: Row | None) -> Row | None:
     # They may depend on a value that is missing.
     if not any(value is UNAVAILABLE for value in row):
         with suppress(ValueError):
-            computed = compute(row.plain() if isinstance(row, LargeRow) else row)
+            computed = compute(row)
     return LargeRow(row + computed) if isinstance(row, LargeRow) else row + computed
 
 

@@ -15,7 +15,12 @@ from bemi_django.masking.rules import ColumnMask
 
 
 class Computed(NamedTuple):
-    """The last columns, which the stream omits; ``compute`` derives their values from the others."""
+    """The last columns, which the stream omits.
+
+    Attributes:
+        width: Their number.
+        compute: Derives their values from the others, some of which may be views.
+    """
 
     width: int
     compute: Callable[[Row], Row]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -176,18 +176,25 @@ class LayoutCatalog:
     def _computed(self, relation: Relation, left_out: list[Generated]) -> Computed | None:
         if not left_out:
             return None
+        # An expression may have the name of a column that it does not use, but none without its name.
+        used = {
+            number
+            for number, column in enumerate(relation.columns)
+            if any(quote(column.name)[1:-1] in each.expression for each in left_out)
+        }
         types = self._rows(_TYPE_NAMES, [[column.type_oid for column in relation.columns]])
         sources = ", ".join(
             f"($1)[{number}]::{type_} AS {quote(column.name)}"
             for number, (column, (type_,)) in enumerate(zip(relation.columns, types, strict=True), 1)
+            if number - 1 in used
         )
         targets = ", ".join(f"(({column.expression})::{column.type})::text" for column in left_out)
         # Names and expressions as the catalog has printed them: they have no values in them.
         query = f"SELECT ARRAY[{targets}]::text[] FROM (SELECT {sources}) sent"  # noqa: S608 - printed
-        return Computed(len(left_out), lambda row: self._compute(query, row))
+        return Computed(len(left_out), lambda row: self._compute(query, _only(used, row)))
 
     def _compute(self, query: str, row: Row) -> Row:
-        sent = [None if value is None else value.decode() for value in row]
+        sent = [None if value is None else str(value, "utf-8") for value in row]
         computed = self._calculator.compute(query, sent)
         return [None if value is None else value.encode() for value in computed]
 
@@ -209,3 +216,7 @@ class LayoutCatalog:
         with self._connection.cursor() as cursor:
             cursor.execute(query, parameters or None)
             return list(cursor.fetchall())
+
+
+def _only(used: Collection[int], row: Row) -> Row:
+    return [value if number in used else None for number, value in enumerate(row)]

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from bemi_django.ingest.protocol.messages import LargeRow
 from bemi_django.ingest.rows.copy_format import ID_AT, jsonb, jsonb_head
 from bemi_django.ingest.rows.jsonb_limits import require_jsonb
+from bemi_django.ingest.rows.nested.window import PIECE, joined, pieces_of
 from bemi_django.ingest.rows.row_layout import RowLayout, label
 from bemi_django.ingest.rows.values import Encoder, raw, rendering
-from bemi_django.ingest.rows.window import PIECE, joined, pieces_of
 
 #: Bytes of a row from which it is handed to COPY in pieces.
 LARGE = 1 << 20

@@ -15,9 +15,9 @@ from bemi_django.ingest.rows.canonical_json import canonical
 from bemi_django.ingest.rows.copy_format import NULL, field_or_null, jsonb
 from bemi_django.ingest.rows.jsonb_limits import NotJsonb
 from bemi_django.ingest.rows.large_rows import LargeObject, rendered_pieces
+from bemi_django.ingest.rows.nested.window import joined
 from bemi_django.ingest.rows.row_layout import RowLayout, label
 from bemi_django.ingest.rows.values import Encoder
-from bemi_django.ingest.rows.window import joined
 
 #: The reason for a value that is JSON, but more than jsonb holds.
 NOT_ACCEPTED = "not accepted as jsonb"

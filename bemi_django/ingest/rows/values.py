@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import orjson
 
-from bemi_django.ingest.rows import hstore_values
-from bemi_django.ingest.rows.hstore_values import HstoreEncoder
 from bemi_django.ingest.rows.jsonb_limits import require_jsonb
-from bemi_django.ingest.rows.nested_values import ArrayEncoder, CompositeEncoder, Rendering
-from bemi_django.ingest.rows.window import joined
+from bemi_django.ingest.rows.nested import hstore_values
+from bemi_django.ingest.rows.nested.hstore_values import HstoreEncoder
+from bemi_django.ingest.rows.nested.nested_values import ArrayEncoder, CompositeEncoder, Rendering
+from bemi_django.ingest.rows.nested.window import joined
 
 Encoder = Callable[[bytes], bytes]
 

@@ -23,7 +23,8 @@ OTHER = LoggedHistory(2, 160, "8", 1, "the server is another one")
 
 
 def gap(history: int, begin: int, end: int) -> Values:
-    values: Values = [""] * len(COLUMNS)
+    texts = {"database": "", "schema": "", "table": "", "operation": "GAP", "before": "{}", "after": "{}"}
+    values: Values = [texts.get(name) for name in COLUMNS]
     values[ID] = str(UUID(bytes=change_id(sequence_of(history, end) - 8, 0xFFFFFFFF, 5)))
     values[CONTEXT] = orjson.dumps({"from_lsn": format_lsn(begin), "to_lsn": format_lsn(end)}).decode()
     for name in ("committed_at", "queued_at", "transaction_id", "position"):

@@ -15,11 +15,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bemi_django.ingest.protocol.messages import UNAVAILABLE, LargeRow, Row
-from bemi_django.ingest.rows import hstore_values, jsonb_limits, large_rows, nested_values, values, window
+from bemi_django.ingest.rows import jsonb_limits, large_rows, values
 from bemi_django.ingest.rows.canonical_json import canonical
 from bemi_django.ingest.rows.copy_format import jsonb
 from bemi_django.ingest.rows.jsonb_limits import NotJsonb, is_jsonb, require_jsonb
 from bemi_django.ingest.rows.large_rows import LargeCopyRow, LargeObject
+from bemi_django.ingest.rows.nested import hstore_values, nested_values, window
 from bemi_django.ingest.rows.rendering import complete, json_object
 from bemi_django.ingest.rows.row_layout import Computed, RowLayout, template
 from bemi_django.masking.sql_literals import redact_literals

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from bemi_django.ingest.rows.window import PIECE, Window
+from bemi_django.ingest.rows.nested.window import PIECE, Window
 from bemi_django.patterns import possessive
 
 #: More bytes than the bounds of an array have.

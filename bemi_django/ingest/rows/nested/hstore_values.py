@@ -6,8 +6,8 @@ import hashlib
 import re
 from collections.abc import Iterator
 
-from bemi_django.ingest.rows.nested_values import IN_QUOTES, Rendering, unescape
-from bemi_django.ingest.rows.window import Window
+from bemi_django.ingest.rows.nested.nested_values import IN_QUOTES, Rendering, unescape
+from bemi_django.ingest.rows.nested.window import Window
 from bemi_django.patterns import possessive
 
 #: The fingerprint of hstore_to_json(), which is a function of a library.

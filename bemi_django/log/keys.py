@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import json
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
-from django.db import models
+from django.db import connections, models, router
 from django.utils import timezone
 
 from bemi_django.log.lossless_json import loads
@@ -50,10 +52,35 @@ def stored_value(field: models.Field[Any, Any], value: Any) -> Any:
     while isinstance(field, models.ForeignKey):
         field = field.target_field
         value = getattr(value, field.attname) if isinstance(value, models.Model) else value
-    prepared = field.get_prep_value(value)
+    prepared = _prepared(field, value)
     if isinstance(prepared, datetime.datetime) and timezone.is_naive(prepared):
         # With USE_TZ = False, the server takes it for one in the time zone of the settings.
         prepared = timezone.make_aware(prepared, timezone.get_default_timezone())
     if isinstance(field, models.DecimalField) and prepared is not None:
         return Decimal(prepared).quantize(Decimal(1).scaleb(-(field.decimal_places or 0)))
     return prepared
+
+
+def _prepared(field: models.Field[Any, Any], value: Any) -> Any:
+    if value is not None and _prepares_for_drivers(type(field)):
+        connection = connections[router.db_for_write(field.model)]
+        prepared = _unwrapped(field.get_db_prep_save(value, connection))
+    else:
+        prepared = field.get_prep_value(value)
+    if isinstance(field, models.JSONField) and field.encoder is not None and prepared is not None:
+        prepared = loads(json.dumps(prepared, cls=field.encoder))
+    return prepared
+
+
+@cache
+def _prepares_for_drivers(kind: type[models.Field[Any, Any]]) -> bool:
+    """Return whether a field has code of a project, not of Django, that runs when its values are sent."""
+    methods = (kind.get_db_prep_value, kind.get_db_prep_save)
+    return any(not method.__module__.startswith("django.") for method in methods)
+
+
+def _unwrapped(value: Any) -> Any:
+    """Return the value of which a driver's wrapper says how it is sent, such as ``Jsonb`` or ``Binary``."""
+    if type(value).__module__.partition(".")[0] in ("psycopg", "psycopg2", "django"):
+        return getattr(value, "obj", getattr(value, "adapted", value))
+    return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import uuid
 from decimal import Decimal
 from typing import Any
@@ -12,10 +13,35 @@ from django.db import models
 from django.test.utils import isolate_apps
 
 from bemi_django.admin.access.logged_models import parse_key
-from bemi_django.log.keys import key_of, key_of_value
+from bemi_django.log.keys import key_of, key_of_value, stored_value
 
 _UTC = datetime.timezone.utc
 _ID = uuid.UUID("5f1b3c2e-4d5a-46b7-a8c9-d0e1f2a3b4c5")
+
+
+class PrefixedField(models.UUIDField):
+    """A key of a project's own: what is sent to the database is known to one method only."""
+
+    def to_python(self, value: Any) -> Any:
+        return value if value is None or str(value).startswith("key_") else f"key_{uuid.UUID(str(value)).hex}"
+
+    def get_prep_value(self, value: Any) -> Any:
+        return value
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        return uuid.UUID(value.removeprefix("key_"))
+
+
+class Encoder(json.JSONEncoder):
+    def default(self, value: Any) -> Any:
+        return {"number": str(value)}
+
+
+class WrappedField(models.JSONField):
+    """JSON in an envelope, which the driver's own type holds."""
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        return super().get_db_prep_value({"in": value}, connection, prepared)
 
 
 @pytest.mark.parametrize(
@@ -36,8 +62,9 @@ _ID = uuid.UUID("5f1b3c2e-4d5a-46b7-a8c9-d0e1f2a3b4c5")
             ["1.5", "1.50", "01.500"],
             "1.50",
         ),
+        (PrefixedField, f"key_{_ID.hex}", [f"key_{_ID.hex}"], str(_ID)),
     ],
-    ids=["uuid", "date", "datetime", "boolean", "decimal"],
+    ids=["uuid", "date", "datetime", "boolean", "decimal", "of a project"],
 )
 @isolate_apps("tests.shop")
 def test_any_name_of_a_key_is_the_key_of_the_log(
@@ -55,3 +82,18 @@ def test_any_name_of_a_key_is_the_key_of_the_log(
     assert key_of_value(Keyed, value) == key_of(Keyed(pk=value)) == logged
     for name in [*names, logged]:
         assert key_of_value(Keyed, parse_key(Keyed, name)) == logged, name
+
+
+@isolate_apps("tests.shop")
+def test_a_value_is_what_the_field_sends_to_the_database() -> None:
+    class Keyed(models.Model):
+        plain = models.JSONField(encoder=Encoder)
+        wrapped = WrappedField(encoder=Encoder)
+
+        class Meta:
+            app_label = "shop"
+
+    value = {"a": [Decimal("1.10"), None]}
+    sent = {"a": [{"number": "1.10"}, None]}
+    assert stored_value(Keyed._meta.get_field("plain"), value) == sent
+    assert stored_value(Keyed._meta.get_field("wrapped"), value) == {"in": sent}

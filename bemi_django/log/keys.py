@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 from decimal import Decimal
-from functools import cache
 from typing import Any
 
 from django.db import connections, models, router
@@ -72,7 +71,6 @@ def _prepared(field: models.Field[Any, Any], value: Any) -> Any:
     return prepared
 
 
-@cache
 def _prepares_for_drivers(kind: type[models.Field[Any, Any]]) -> bool:
     """Return whether a field has code of a project, not of Django, that runs when its values are sent."""
     methods = (kind.get_db_prep_value, kind.get_db_prep_save)

@@ -1,4 +1,7 @@
-"""Find what was deleted, or set to NULL, together with a deleted row: rows that referred to it."""
+"""Find what was deleted, or set to NULL, together with a deleted row.
+
+These are the rows that referred to it, and those of the same object in the tables of its model's parents.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,8 @@ class _Transactions:
         for place in fresh:
             own = [reference for reference in known if reference.parent == (place.schema, place.table)]
             model = models[place]
-            self._references[place] = [*own, *(_loose(place, model) if model else ())]
+            others = [*_loose(place, model), *_inherited(place, model)] if model else []
+            self._references[place] = [*own, *others]
             self._generic[place] = [(model, link) for link in generic_links(model)] if model else []
 
     def taken_along_with(self, parent: Change) -> Iterator[Change]:
@@ -95,6 +99,16 @@ def _loose(place: Place, model: Any) -> Iterator[Reference]:
         own, other = zip(*((one.column, other.column) for one, other in field.related_fields), strict=True)
         name = place.schema, place.table
         yield Reference(field.name, (home.schema, home.table), name, own, other, "a", False, False)
+
+
+def _inherited(place: Place, model: Any) -> Iterator[Reference]:
+    """Yield the parents of a model as if their rows referred to the child's: Django deletes them with it."""
+    links = [(parent, link) for parent, link in model._meta.parents.items() if link is not None]
+    homes = places_of([parent for parent, _ in links], alias_of(place.database))
+    for (_, link), home in zip(links, homes, strict=True):
+        own, other = (link.target_field.column,), (link.column,)
+        name = place.schema, place.table
+        yield Reference(link.name, (home.schema, home.table), name, own, other, "a", False, False)
 
 
 def _key_in(link: GenericLink, model: Any, parent: Change) -> _Values:

@@ -187,6 +187,10 @@ def test_an_object_has_the_changes_of_all_tables_that_it_inherits_from(drain: Dr
     review = shapes.Review.objects.create(of=grand)
     drain()
     assert Change.objects.for_object(grand, related=["reviews"]).get(table="shapes_review").object == review
+    pizzeria.delete()
+    drain()
+    Change.objects.for_model(shapes.Pizzeria).deleted().get().revert()
+    assert shapes.Review.objects.get().of.name == "a"
 
 
 def test_what_is_between_two_objects_is_shown_on_both(drain: Drain) -> None:

@@ -19,7 +19,7 @@ _UTC = datetime.timezone.utc
 _ID = uuid.UUID("5f1b3c2e-4d5a-46b7-a8c9-d0e1f2a3b4c5")
 
 
-class PrefixedField(models.UUIDField):
+class PrefixedField(models.UUIDField):  # type: ignore[type-arg]
     """A key of a project's own: what is sent to the database is known to one method only."""
 
     def to_python(self, value: Any) -> Any:
@@ -92,6 +92,9 @@ def test_a_value_is_what_the_field_sends_to_the_database() -> None:
 
         class Meta:
             app_label = "shop"
+
+        def __str__(self) -> str:
+            return "of no row"
 
     value = {"a": [Decimal("1.10"), None]}
     sent = {"a": [{"number": "1.10"}, None]}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import DatabaseError, connections, transaction
@@ -45,7 +46,7 @@ def briefly(
     """
     for attempt in range(1, attempts + 1):
         try:
-            with transaction.atomic(using=using), connections[using].cursor() as cursor:
+            with transaction.atomic(using=using), connections[using].cursor() as cursor, unprepared(using):
                 cursor.execute(_LIMIT, [f"{int(lock_timeout * 1000)}ms"])
                 work(cursor)
             return
@@ -54,6 +55,21 @@ def briefly(
                 raise
             # Let the sessions that queued behind our lock request run first.
             time.sleep(lock_timeout / 4 * attempt)
+
+
+@contextmanager
+def unprepared(using: str) -> Iterator[None]:
+    """Let psycopg prepare no statement in a block: several of them in one text cannot be prepared."""
+    connection = connections[using].connection
+    threshold = getattr(connection, "prepare_threshold", None)
+    if threshold is None:
+        yield
+        return
+    connection.prepare_threshold = None
+    try:
+        yield
+    finally:
+        connection.prepare_threshold = threshold
 
 
 class Claim:

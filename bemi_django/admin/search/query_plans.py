@@ -17,22 +17,24 @@ def bitmap_scan_only(timeout: int) -> Iterator[None]:
     Args:
         timeout: Time limit of each query in milliseconds.
     """
-    with no_seqscan("SET LOCAL enable_indexscan = off", f"SET LOCAL statement_timeout = {timeout}"):
+    with no_seqscan(enable_indexscan="off", statement_timeout=str(timeout)):
         yield
 
 
 @contextmanager
-def no_seqscan(*settings: str) -> Iterator[None]:
+def no_seqscan(**settings: str) -> Iterator[None]:
     """Open a transaction on the log in which no table is read from one end to the other.
 
     Args:
-        settings: Further ``SET LOCAL`` statements.
+        settings: Further settings of the server, for the transaction.
     """
     alias = Change.objects.db
     # Costs are of a table that is read as a whole then, for which the server would compile the query.
-    settings = ("SET LOCAL enable_seqscan = off", "SET LOCAL jit = off", *settings)
+    settings = {"enable_seqscan": "off", "jit": "off", **settings}
+    # One statement: several at once cannot be prepared, as psycopg does with prepare_threshold.
+    change = f"SELECT {', '.join(['pg_catalog.set_config(%s, %s, true)'] * len(settings))}"
     with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
-        cursor.execute("; ".join(settings))
+        cursor.execute(change, [part for setting in settings.items() for part in setting])
         yield
         # An enclosing transaction continues with its own settings.
-        cursor.execute("; ".join(f"{setting.partition(' =')[0]} TO DEFAULT" for setting in settings))
+        cursor.execute(change, [part for name in settings for part in (name, None)])

@@ -121,7 +121,7 @@ def test_the_list_of_several_servers_has_an_index(db: None) -> None:
     place = order.place(change.pk)
     assert place is not None
     changes = order.beyond(order.apply(Change.objects.all(), is_newer=False), place, is_newer=False)
-    with query_plans.no_seqscan("SET LOCAL enable_sort = off"):
+    with query_plans.no_seqscan(enable_sort="off"):
         plan = changes[:51].explain()
     condition = "Index Cond: (ROW(committed_at, id) < ROW("
     assert condition in plan and "Sort" not in plan, plan

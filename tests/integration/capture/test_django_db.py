@@ -10,8 +10,11 @@ from django.db import connection, connections
 from django.db.backends.postgresql.psycopg_any import is_psycopg3, sql
 
 from bemi_django import bound_context
+from bemi_django.admin.search.query_plans import no_seqscan
 from bemi_django.capture.hooks import django_db
+from bemi_django.schema import tracking
 from tests.support.pipeline import Drain
+from tests.support.project_database import execute
 
 FORGED = '/*Bemi {"user_id": 999} Bemi*/'
 INSERT = "INSERT INTO todo (task, is_completed, created_at) VALUES (%s, false, now())"
@@ -59,6 +62,19 @@ def test_a_write_carries_the_context_however_its_values_are_bound(drain: Drain, 
         "DELETE FROM todo WHERE task = '100%'",
         'DELETE FROM "todo" WHERE task = %s',
     ]
+
+
+@pytest.mark.parametrize("opened", BINDINGS[2:3] or BINDINGS, indirect=True)
+def test_texts_of_several_statements_of_ours_are_not_prepared(opened: Any) -> None:
+    own, connections["default"] = connections["default"], opened
+    try:
+        execute("ALTER TABLE todo DISABLE TRIGGER _bemi_capture")
+        assert tracking.sync().done == ["triggers: public.todo"]
+        with no_seqscan(statement_timeout="5000"):
+            assert execute("SHOW enable_seqscan") + execute("SHOW statement_timeout") == [("off",), ("5s",)]
+        assert execute("SHOW enable_seqscan") == [("on",)]
+    finally:
+        connections["default"] = own
 
 
 def test_a_backend_that_is_made_of_django_s_is_hooked(drain: Drain) -> None:

@@ -136,9 +136,8 @@ def _kept(
     limit = " AND ".join(conditions)
     hours, names = (text.replace("{places}", limit) for text in (_KEPT_HOURS, _KEPT_NAMES))
     # Of a long period, most rows are read.
-    settings = f"SET LOCAL statement_timeout = {query_timeouts.COUNT}", "SET LOCAL enable_seqscan = on"
     try:
-        with no_seqscan(*settings):
+        with no_seqscan(statement_timeout=str(query_timeouts.COUNT), enable_seqscan="on"):
             return _run(alias, (hours, parameters), (names, parameters))
     except OperationalError:
         return None

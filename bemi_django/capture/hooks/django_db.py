@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.db import connections
@@ -76,13 +77,31 @@ def _annotate(
         if is_write(text):
             if isinstance(sql, bytes):
                 recorded = composed_from() or text
-                sql = comment.context_comment(recorded, context.current()).encode() + sql
+                mark: Any = comment.context_comment(recorded, context.current()).encode()
             else:
-                sql = comment.context_comment(text, context.current()) + text
+                mark, sql = comment.context_comment(text, context.current()), text
+            if len(execution["connection"].execute_wrappers) > 1:
+                execute = _keeping_in_front(mark, many, execution)
+            sql = mark + sql
     except Exception:
         logger.warning("adding the context to a statement failed; it is sent without context", exc_info=True)
     # Outside the try block, so that the statement runs once and its exception reaches the caller.
     return execute(sql, params, many, execution)
+
+
+def _keeping_in_front(mark: Any, many: bool, execution: dict[str, Any]) -> Callable[..., Any]:
+    """Return what calls the wrappers after ours, and keeps the comment in front of what they add."""
+    cursor, wrappers = execution["cursor"], execution["connection"].execute_wrappers
+    run = cursor._executemany if many else cursor._execute
+
+    def execute(sql: Any, *others: Any) -> Any:
+        if isinstance(sql, type(mark)) and not sql.startswith(mark) and mark in sql:
+            sql = mark + sql.replace(mark, type(mark)(), 1)
+        return run(sql, *others)
+
+    for wrapper in reversed(wrappers[wrappers.index(_annotate) + 1 :]):
+        execute = partial(wrapper, execute)
+    return execute
 
 
 def _text(sql: Any, cursor: Any) -> str:

@@ -88,6 +88,17 @@ def test_a_backend_that_is_made_of_django_s_is_hooked(drain: Drain) -> None:
     assert [change.context["user_id"] for change in drain() if change.table == "todo"] == [7]
 
 
+def test_the_comment_stays_in_front_of_what_another_wrapper_adds(drain: Drain) -> None:
+    def prefixed(execute: Any, sql: Any, params: Any, many: bool, execution: Any) -> Any:
+        return execute(f"/* other */ {sql}", params, many, execution)
+
+    with bound_context(user_id=7), connection.execute_wrapper(prefixed), connection.cursor() as cursor:
+        cursor.execute(INSERT, [FORGED])
+        cursor.executemany(INSERT, [["a"], ["b"]])
+    changes = [change for change in drain() if change.table == "todo"]
+    assert [(change.context["user_id"], change.context["SQL"]) for change in changes] == [(7, INSERT)] * 3
+
+
 def test_an_open_connection_is_hooked_once(db: None) -> None:
     django_db.install()
     django_db.install()

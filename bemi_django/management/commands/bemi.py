@@ -27,6 +27,7 @@ from bemi_django.management import (
 from bemi_django.management.archive import archive_command
 from bemi_django.management.arguments import add_subcommands
 from bemi_django.management.baseline import baseline_command, restore_command
+from bemi_django.management.closed_output import ended_with
 from bemi_django.management.erasure import erase_command, rewrap_command, subject_command
 from bemi_django.management.log_arguments import IGNORE_POLICIES
 from bemi_django.management.log_output import VisibleOutput
@@ -87,7 +88,8 @@ class Command(BaseCommand):
             return
         try:
             # A command without a project has an option of its own for its one log.
-            with destinations.choosing(options.get(CHOSEN_LOG)), interruptible():
+            log = destinations.choosing(options.get(CHOSEN_LOG))
+            with ended_with(self.stdout), log, interruptible():
                 if subcommand in _OF_ONE_LOG:
                     destinations.require_choice("which one is meant")
                 getattr(self, f"_{subcommand.replace('-', '_')}")(database, options)

@@ -11,7 +11,7 @@ from bemi_django.archive.manifest import Manifest
 from bemi_django.archive.part import Part, read_rows
 from bemi_django.archive.row_format import decoders_of, row_of, values_of
 from bemi_django.erasure.rewriting import StoredChange
-from bemi_django.erasure.sides import holds_any, is_in_span, sides_of
+from bemi_django.erasure.sides import holding_sides, is_in_span, sides_of
 from bemi_django.erasure.target import HAVING_VALUES, SIDES, Target
 from bemi_django.ingest.destination.sealing import SEALED_COLUMNS
 from bemi_django.log.conditions import ERASED_SIDES
@@ -114,7 +114,8 @@ class ArchivedChange:
             return True
         if any(half.change == self._id for half in target.halves):
             return True
-        return bool(target.values) and any(holds_any(image, target.values) for image in self._images.values())
+        refers = target.values or target.during
+        return bool(refers) and bool(holding_sides(target, self._id, self._images))
 
 
 def rows_of_part(location: Location, manifest: Manifest, part: Part) -> Iterator[ArchivedChange]:

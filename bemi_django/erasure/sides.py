@@ -29,11 +29,17 @@ def sides_of(
         return whole
     found = {half.side for half in target.halves if half.change == change_id}
     is_known = bool(found)
-    found |= {side for side in SIDES if holds_any(images[side], target.values)}
+    found |= holding_sides(target, change_id, images)
     others = whole - found
     if not found or (not is_known and not any(refers(images[side], target.references) for side in others)):
         return whole
     return frozenset(found)
+
+
+def holding_sides(target: Target, change_id: UUID, images: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Return the sides of a change that have values which refer to the object of a target."""
+    rows = [*target.values, *(each.values for each in target.during if each.includes(change_id))]
+    return {side for side in SIDES if holds_any(images[side], rows)}
 
 
 def holds_any(image: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> bool:

@@ -35,6 +35,21 @@ class Half(NamedTuple):
     side: str
 
 
+class During(NamedTuple):
+    """Values that refer to an object from a change on, and before another one, as ids; None for no bound.
+
+    They refer to a row that belonged to the object then.
+    """
+
+    values: Mapping[str, Any]
+    start: UUID | None = None
+    end: UUID | None = None
+
+    def includes(self, change: UUID) -> bool:
+        """Return whether a change is within the time."""
+        return (self.start is None or change >= self.start) and (self.end is None or change < self.end)
+
+
 class Target(NamedTuple):
     """Changes of a table: of one row by its keys, of rows by values in them, or both.
 
@@ -48,6 +63,7 @@ class Target(NamedTuple):
         key: The columns of the key, by all names that they had.
         references: All columns by which its rows refer to the object, or to others like it.
         halves: Changes of which one side is about the object, beside those that ``values`` tell.
+        during: Like ``values``, for a time.
     """
 
     place: Place
@@ -59,6 +75,7 @@ class Target(NamedTuple):
     key: tuple[str, ...] = ()
     references: tuple[tuple[str, ...], ...] = ()
     halves: tuple[Half, ...] = ()
+    during: tuple[During, ...] = ()
 
     @property
     def name(self) -> str:
@@ -87,7 +104,7 @@ class Target(NamedTuple):
     @property
     def may_be_half(self) -> Q:
         """The condition for those of its changes of which one side may be about another object."""
-        if not self.values and not self.halves:
+        if not self.values and not self.halves and not self.during:
             return Q(pk__in=[])
         is_whole = self._of_row | (self._holding("before") & self._holding("after"))
         return Q(operation="UPDATE") & ~is_whole
@@ -102,7 +119,12 @@ class Target(NamedTuple):
         return reduce(or_, map(in_span, self.spans), Q(pk__in=[]))
 
     def _holding(self, side: str) -> Q:
-        return reduce(or_, (holding(side, each) for each in self.values), Q(pk__in=[]))
+        found = reduce(or_, (holding(side, each) for each in self.values), Q(pk__in=[]))
+        for each in self.during:
+            start = Q() if each.start is None else Q(pk__gte=each.start)
+            end = Q() if each.end is None else Q(pk__lt=each.end)
+            found |= start & end & holding(side, each.values)
+        return found
 
     def joined(self, other: Target) -> Target:
         """Return the changes of both, which are of one table."""
@@ -118,6 +140,7 @@ class Target(NamedTuple):
             texts=tuple(texts),
             references=tuple(dict.fromkeys((*self.references, *other.references))),
             halves=tuple(dict.fromkeys((*self.halves, *other.halves))),
+            during=(*self.during, *(each for each in other.during if each not in self.during)),
         )
 
 
@@ -143,50 +166,6 @@ def holding(side: str, values: Mapping[str, Any]) -> Q:
             # It may contain others.
             condition &= Q(Coalesce(_IsSame(value_of(side, column), value_of(wanted, column)), False))
     return condition
-
-
-def as_json(targets: Iterable[Target]) -> list[dict[str, Any]]:
-    """Return targets as JSON has them."""
-    return [
-        {
-            **target._asdict(),
-            "spans": [
-                {
-                    "key": span.key,
-                    "start": span.start and str(span.start),
-                    "end": span.end and str(span.end),
-                    "is_open": span.is_open,
-                    "others": [str(other) for other in span.others],
-                }
-                for span in target.spans
-            ],
-            "halves": [[str(half.change), half.side] for half in target.halves],
-        }
-        for target in targets
-    ]
-
-
-def from_json(found: Iterable[Mapping[str, Any]]) -> list[Target]:
-    """Return the targets that :func:`as_json` has written."""
-    return [
-        Target(
-            Place(*each["place"]),
-            tuple(each["kept"]),
-            tuple(_span(**span) for span in each["spans"]),
-            tuple(each["values"]),
-            each["reason"],
-            tuple(each["texts"]),
-            tuple(each["key"]),
-            tuple(map(tuple, each.get("references", ()))),
-            tuple(Half(UUID(change), side) for change, side in each.get("halves", ())),
-        )
-        for each in found
-    ]
-
-
-def _span(key: str, start: str | None, end: str | None, is_open: bool, others: list[str]) -> KeySpan:
-    bounds = [None if bound is None else UUID(bound) for bound in (start, end)]
-    return KeySpan(key, bounds[0], bounds[1], is_open, tuple(map(UUID, others)))
 
 
 def looks_like_number(text: str) -> bool:

@@ -7,14 +7,12 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from django.db import connections
-from django.db.models import Q
 
 from bemi_django import conf, destinations
 from bemi_django.encryption.key_table import count_keys
 from bemi_django.encryption.subject_key import SubjectRow
-from bemi_django.erasure.sides import sides_of
-from bemi_django.erasure.target import HAVING_VALUES, SIDES, Target
-from bemi_django.log.conditions import in_table
+from bemi_django.erasure.shared_rows import keys_of, shared_keys, sides_of_change
+from bemi_django.erasure.target import Target
 from bemi_django.log.lossless_json import dumps
 from bemi_django.mask_rules import configured_masks
 from bemi_django.models import Change
@@ -57,7 +55,7 @@ def values_of(targets: Iterable[Target]) -> set[str]:
             cursor.execute(_VALUES.format(rows=query), [*parameters, *given])
             found |= {value for (value,) in cursor.fetchall()}
         for change in log.filter(target.may_be_half).iterator(_CHUNK):
-            for side in _sides(target, change):
+            for side in sides_of_change(target, change):
                 if len(found) < MOST:
                     found.update(texts_in(getattr(change, side), target.kept))
     return found
@@ -108,41 +106,12 @@ def subjects_with_key(targets: Iterable[Target]) -> SubjectKeys:
             return SubjectKeys([], [])
     found: dict[SubjectRow, bool] = {}
     for target in targets:
-        keys = {span.key for span in target.spans}
-        log = Change.objects.using(conf.destination()).filter(target.condition).order_by()
-        for column in ("primary_key", "previous_primary_key"):
-            keys |= {key for (key,) in log.values_list(column).distinct() if key is not None}
-        shared = _shared(target, keys)
+        keys = keys_of(target)
+        shared = shared_keys(target, keys)
         found.update((SubjectRow(*target.place, key), key in shared) for key in sorted(keys))
     with closed_cursor(destinations.of_keys()) as cursor:
         keyed = [subject for subject in found if count_keys(cursor, [subject])]
     return SubjectKeys(*([each for each in keyed if found[each] is is_shared] for is_shared in (False, True)))
-
-
-def _shared(target: Target, keys: Collection[str]) -> set[str]:
-    """Return the keys of rows that have also had values of others, or may have had."""
-    if not target.values:
-        # It is the object itself, whatever had its key before.
-        return set()
-    log = Change.objects.using(conf.destination()).order_by()
-    rows = log.filter(in_table(target.place), operation__in=HAVING_VALUES)
-    found: set[str | None] = set()
-    wanted = sorted(keys)
-    for start in range(0, len(wanted), _CHUNK):
-        chunk = wanted[start : start + _CHUNK]
-        of_keys = Q(primary_key__in=chunk) | Q(previous_primary_key__in=chunk)
-        own = log.filter(target.condition & of_keys)
-        others = rows.filter(of_keys).exclude(pk__in=own.values("pk"))
-        for pair in others.values_list("primary_key", "previous_primary_key").distinct():
-            found.update(pair)
-        for change in own.filter(target.may_be_half).iterator(_CHUNK):
-            if len(_sides(target, change)) == 1:
-                found.update((change.primary_key, change.previous_primary_key))
-    return {key for key in found if key is not None}
-
-
-def _sides(target: Target, change: Change) -> frozenset[str]:
-    return sides_of(target, change.pk, change.primary_key, {side: getattr(change, side) for side in SIDES})
 
 
 def encrypted_elsewhere(subjects: Iterable[SubjectRow]) -> list[tuple[str, str]]:

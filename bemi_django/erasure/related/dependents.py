@@ -4,34 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import models
 
-from bemi_django import conf
 from bemi_django.erasure.objects import key_columns
+from bemi_django.erasure.related.references import BelongingColumns, named_columns, times_of, values_of
 from bemi_django.erasure.related.spellings import Spellings
 from bemi_django.erasure.related.unattached import unattached
-from bemi_django.erasure.target import Target, texts_like_numbers, values_of_key
+from bemi_django.erasure.shared_rows import keys_of, shared_keys
+from bemi_django.erasure.target import During, Target, texts_like_numbers
 from bemi_django.exceptions import BemiError
 from bemi_django.log.belongings import generic_belongings, unconstrained
-from bemi_django.log.conditions import in_table, value_of
 from bemi_django.log.live.live_tables import read_references
 from bemi_django.log.live.name_catalog import column_names
 from bemi_django.log.live.row_session import row_session
 from bemi_django.log.places import Place, model_of, place_of
-from bemi_django.models import Change
 
-
-class BelongingColumns(NamedTuple):
-    """Columns of a table by which its rows refer to others; ``is_owned``: they are deleted with them."""
-
-    child: Place
-    columns: tuple[str, ...]
-    parent_columns: tuple[str, ...]
-    is_owned: bool
-    spellings: Spellings | None = None
+_Wanted = tuple[BelongingColumns, tuple[dict[str, Any], ...], tuple[During, ...]]
 
 
 class Dependents:
@@ -77,28 +67,32 @@ class Dependents:
         while waiting:
             parent = waiting.pop(0)
             wanted = self._wanted(parent)
-            for reference, values in wanted:
+            for reference, values, during in wanted:
                 place = reference.child
                 names = column_names(place, model_of(place))
                 referring = [name for column in reference.columns for name in names.own(column)]
                 own = key_columns(place, self._alias)
-                every = [each for other, others in wanted if other.child == place for each in others]
+                every = [each for other, others, _ in wanted if other.child == place for each in others]
                 kept, texts = (*own, *referring), texts_like_numbers(values)
                 target = Target(place, kept, (), values, _said(reference.columns), texts, own)
                 target = self._followed(target, [parent.place, *subjects], every, found)
-                self._add(found, waiting, target)
+                self._add(found, waiting, target._replace(during=during))
         if unknown := self._chosen - self._used:
             raise BemiError(f"no rows of {', '.join(sorted(unknown))} refer to it: check --related")
         return list(found.values())
 
-    def _wanted(self, parent: Target) -> list[tuple[BelongingColumns, tuple[dict[str, Any], ...]]]:
+    def _wanted(self, parent: Target) -> list[_Wanted]:
         """Return what belongs to rows, with the values that refer to them; note what is left as it is."""
         wanted = []
+        shared = shared_keys(parent, keys_of(parent)) if parent.values or parent.during else set()
         for reference in self._references(parent.place):
             if not self._is_wanted(reference):
                 self.left[f"{reference.child.schema}.{reference.child.table}"] = reference.columns
-            elif values := tuple(_values(parent, reference)):
-                wanted.append((reference, values))
+                continue
+            values = tuple(values_of(parent, reference, shared))
+            during = tuple(times_of(parent, reference, shared))
+            if values or during:
+                wanted.append((reference, values, during))
         return wanted
 
     def _followed(
@@ -120,7 +114,10 @@ class Dependents:
         present = found[place].values if place in found else ()
         references = [each for parent in dict.fromkeys(parents) for each in self._references(parent)]
         columns = [
-            names for each in references if each.child == place for names in _named(place, each.columns)
+            names
+            for each in references
+            if each.child == place
+            for names in named_columns(place, each.columns)
         ]
         every = [*values, *(each for each in present if each not in values)]
         rows = unattached(place, every, columns)
@@ -180,42 +177,3 @@ def _is_cascade(child: Place, columns: tuple[str, ...]) -> bool:
         field.column in columns and getattr(field.remote_field, "on_delete", None) is models.CASCADE
         for field in fields
     )
-
-
-def _values(parent: Target, reference: BelongingColumns) -> Iterator[dict[str, Any]]:
-    """Yield the values that rows had which refer to a parent, by all names that their columns had."""
-    children = list(_named(reference.child, reference.columns))
-    seen: list[tuple[Any, ...]] = []
-    for values in (*_values_of_keys(parent, reference), *_logged_values(parent, reference)):
-        if None not in values and values not in seen:
-            seen.append(values)
-    if reference.spellings is not None:
-        seen += dict.fromkeys(reference.spellings.of(list(seen), children))
-    for values in seen:
-        yield from (dict(zip(columns, values, strict=True)) for columns in children)
-
-
-def _logged_values(parent: Target, reference: BelongingColumns) -> Iterator[tuple[Any, ...]]:
-    log = Change.objects.using(conf.destination()).filter(parent.condition).order_by()
-    for names in _named(parent.place, reference.parent_columns):
-        for side in ("before", "after"):
-            columns = {f"value_{number}": value_of(side, name) for number, name in enumerate(names)}
-            yield from log.annotate(**columns).values_list(*columns).distinct()
-
-
-def _named(place: Place, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """Yield columns by their present names, and by those that they had."""
-    names = column_names(place, model_of(place))
-    return product(*(names.own(column) for column in columns))
-
-
-def _values_of_keys(parent: Target, reference: BelongingColumns) -> Iterator[tuple[Any, ...]]:
-    """Yield the values of the keys that the parent had, of whatever type, also if no change of it is left."""
-    if not parent.spans or len(reference.columns) > 1 or reference.parent_columns != parent.key[:1]:
-        return
-    log = Change.objects.using(conf.destination())
-    is_known = log.filter(parent.condition).exists()
-    referring = None if is_known else log.filter(in_table(reference.child))
-    names = [name for (name,) in _named(reference.child, reference.columns)]
-    for span in parent.spans:
-        yield from ((value,) for value in values_of_key(span.key, parent.texts, referring, names))

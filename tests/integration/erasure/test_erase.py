@@ -363,6 +363,34 @@ def test_rows_are_followed_while_they_referred_to_nobody(
         bemi("erase", *asked, *REASON)
 
 
+def test_what_refers_to_a_row_belongs_to_whom_that_belonged_to(
+    bemi: Bemi, drain: Drain, tmp_path: Path
+) -> None:
+    ann, bob = (Category.objects.create(name=name) for name in ("Ann", "Bob"))
+    product = Product.objects.create(sku="novel", category=bob)
+    for number, (owner, name) in enumerate([(bob, "bob"), (ann, "ann"), (bob, "bob"), (ann, "ann")]):
+        product.category = owner
+        product.save()
+        review = Review.objects.create(product=product, text=f"review {number} of {name}")
+        review.text = f"better review {number} of {name}"
+        review.save()
+    product.category = bob
+    product.save()
+    product.delete()
+    drain()
+    asked = f"shop.Category:{ann.pk}", "--related"
+    bemi("subject", *asked[:1], "--export", str(tmp_path / "ann.json"))
+    disclosed = (tmp_path / "ann.json").read_text()
+    assert disclosed.count("of ann") == 6 and "of bob" not in disclosed
+    plan = bemi("erase", *asked, "--dry-run")
+    assert "public.shop_review (refers by product_id): 4 changes of 2 rows: text" in plan
+    before = everything()
+    bemi("erase", *asked, *REASON)
+    left = everything()
+    # They were deleted when they belonged to the other one.
+    assert left.count("of ann") == 2 and left.count("of bob") == before.count("of bob") > 0
+
+
 def test_keys_that_mean_something_are_hashed(bemi: Bemi, drain: Drain, settings: Any) -> None:
     settings.BEMI_MASK_KEY = "0123456789abcdef"
     execute("CREATE TABLE person (mail text PRIMARY KEY, name text)")

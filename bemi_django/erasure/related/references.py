@@ -1,0 +1,102 @@
+"""What refers to rows of an object: columns, and the values that they had."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+from bemi_django import conf
+from bemi_django.erasure.related.spellings import Spellings
+from bemi_django.erasure.shared_rows import own_times
+from bemi_django.erasure.target import During, Target, values_of_key
+from bemi_django.log.conditions import in_table, value_of
+from bemi_django.log.live.name_catalog import column_names
+from bemi_django.log.places import Place, model_of
+from bemi_django.models import Change
+
+
+class BelongingColumns(NamedTuple):
+    """Columns of a table by which its rows refer to others; ``is_owned``: they are deleted with them."""
+
+    child: Place
+    columns: tuple[str, ...]
+    parent_columns: tuple[str, ...]
+    is_owned: bool
+    spellings: Spellings | None = None
+
+
+def values_of(
+    parent: Target, reference: BelongingColumns, shared: Collection[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield the values that rows had which refer to a parent, by all names that their columns had.
+
+    Args:
+        parent: The parent.
+        reference: The columns.
+        shared: The keys of rows of the parent that were of others as well: they are left out.
+    """
+    children = list(named_columns(reference.child, reference.columns))
+    seen: list[tuple[Any, ...]] = []
+    for values in (
+        *_values_of_keys(parent, reference, shared),
+        *_logged_values(parent, reference, shared),
+    ):
+        if None not in values and values not in seen:
+            seen.append(values)
+    if reference.spellings is not None:
+        seen += dict.fromkeys(reference.spellings.of(list(seen), children))
+    for values in seen:
+        yield from (dict(zip(columns, values, strict=True)) for columns in children)
+
+
+def times_of(parent: Target, reference: BelongingColumns, shared: Collection[str]) -> Iterator[During]:
+    """Yield what refers to rows that were of others as well, for the times in which they were of the object.
+
+    Args:
+        parent: The parent.
+        reference: The columns.
+        shared: The keys of these rows.
+    """
+    children = list(named_columns(reference.child, reference.columns))
+    parents = list(named_columns(parent.place, reference.parent_columns))
+    for key in sorted(shared):
+        for time in own_times(parent, key):
+            found: list[tuple[Any, ...]] = []
+            for names, image in product(parents, time.images):
+                values = tuple(image.get(name) for name in names)
+                if None not in values and values not in found:
+                    found.append(values)
+            for values, names in product(found, children):
+                yield During(dict(zip(names, values, strict=True)), time.start, time.end)
+
+
+def _logged_values(
+    parent: Target, reference: BelongingColumns, shared: Collection[str]
+) -> Iterator[tuple[Any, ...]]:
+    log = Change.objects.using(conf.destination()).filter(parent.condition).order_by()
+    log = log.exclude(primary_key__in=shared) if shared else log
+    for names in named_columns(parent.place, reference.parent_columns):
+        for side in ("before", "after"):
+            columns = {f"value_{number}": value_of(side, name) for number, name in enumerate(names)}
+            yield from log.annotate(**columns).values_list(*columns).distinct()
+
+
+def named_columns(place: Place, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield columns by their present names, and by those that they had."""
+    names = column_names(place, model_of(place))
+    return product(*(names.own(column) for column in columns))
+
+
+def _values_of_keys(
+    parent: Target, reference: BelongingColumns, shared: Collection[str]
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the values of the keys that the parent had, of whatever type, also if no change of it is left."""
+    if not parent.spans or len(reference.columns) > 1 or reference.parent_columns != parent.key[:1]:
+        return
+    log = Change.objects.using(conf.destination())
+    is_known = log.filter(parent.condition).exists()
+    referring = None if is_known else log.filter(in_table(reference.child))
+    names = [name for (name,) in named_columns(reference.child, reference.columns)]
+    for span in (span for span in parent.spans if span.key not in shared):
+        yield from ((value,) for value in values_of_key(span.key, parent.texts, referring, names))

@@ -1,0 +1,98 @@
+"""Rows that were, or are, of others as well, and the times in which they were of an object."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db.models import Q
+
+from bemi_django import conf
+from bemi_django.erasure.sides import sides_of
+from bemi_django.erasure.target import HAVING_VALUES, SIDES, Target
+from bemi_django.log.conditions import in_table
+from bemi_django.models import Change
+
+_CHUNK = 200
+
+
+class OwnTime(NamedTuple):
+    """A time in which a row was of an object: from a change on, and before another one, and its values."""
+
+    start: UUID | None
+    end: UUID | None
+    images: Sequence[dict[str, Any]]
+
+
+def keys_of(target: Target) -> set[str]:
+    """Return the keys of a target's rows."""
+    keys = {span.key for span in target.spans}
+    log = Change.objects.using(conf.destination()).filter(target.condition).order_by()
+    for column in ("primary_key", "previous_primary_key"):
+        keys |= {key for (key,) in log.values_list(column).distinct() if key is not None}
+    return keys
+
+
+def shared_keys(target: Target, keys: Collection[str]) -> set[str]:
+    """Return the keys of rows that have also had values of others, or may have had."""
+    if not target.values and not target.during:
+        # It is the object itself, whatever had its key before.
+        return set()
+    log = Change.objects.using(conf.destination()).order_by()
+    rows = log.filter(in_table(target.place), operation__in=HAVING_VALUES)
+    found: set[str | None] = set()
+    wanted = sorted(keys)
+    for start in range(0, len(wanted), _CHUNK):
+        chunk = wanted[start : start + _CHUNK]
+        of_keys = Q(primary_key__in=chunk) | Q(previous_primary_key__in=chunk)
+        own = log.filter(target.condition & of_keys)
+        others = rows.filter(of_keys).exclude(pk__in=own.values("pk"))
+        for pair in others.values_list("primary_key", "previous_primary_key").distinct():
+            found.update(pair)
+        for change in own.filter(target.may_be_half).iterator(_CHUNK):
+            if len(sides_of_change(target, change)) == 1:
+                found.update((change.primary_key, change.previous_primary_key))
+    return {key for key in found if key is not None}
+
+
+def own_times(target: Target, key: str) -> Iterator[OwnTime]:
+    """Yield the times in which a row with a key was of a target's object.
+
+    Args:
+        target: The target.
+        key: The key.
+    """
+    of_key = Q(primary_key=key) | Q(previous_primary_key=key)
+    log = Change.objects.using(conf.destination()).filter(in_table(target.place) & of_key)
+    own = set(log.filter(target.condition).order_by().values_list("pk", flat=True))
+    start: UUID | None = None
+    images: list[dict[str, Any]] = []
+    is_first, is_own = True, False
+    operations = [each for each in HAVING_VALUES if each != "EVENT"]
+    for change in log.filter(operation__in=operations).order_by("id").iterator(_CHUNK):
+        known = sides_of_change(target, change) if change.pk in own else frozenset()
+        # A change of the key has one side under each.
+        is_moved = change.previous_primary_key is not None
+        here = {"after" if change.primary_key == key else "before"} if is_moved else {*SIDES}
+        sides = known & here
+        if is_first and change.operation != "CREATE" and ("before" if change.before else "after") in sides:
+            # It was there before the log.
+            is_own = True
+        is_first = False
+        images += [getattr(change, side) for side in SIDES if side in sides and getattr(change, side)]
+        # What is deleted along with a row may come after it.
+        stays = is_own if change.operation == "DELETE" else "after" in sides
+        if is_own and not stays:
+            yield OwnTime(start, change.pk, images)
+            images = []
+        if stays and not is_own:
+            start = change.pk
+        is_own = stays
+    if is_own:
+        yield OwnTime(start, None, images)
+
+
+def sides_of_change(target: Target, change: Change) -> frozenset[str]:
+    """Return the sides of a target's change that are about its object."""
+    return sides_of(target, change.pk, change.primary_key, {side: getattr(change, side) for side in SIDES})

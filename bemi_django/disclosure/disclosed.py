@@ -17,8 +17,8 @@ from bemi_django.disclosure.keys_in_rows import holds_value
 from bemi_django.encryption.decryption import Decrypter, encrypted_columns
 from bemi_django.erasure.objects import target_of_key, targets_of_instance, user_key
 from bemi_django.erasure.related.dependents import Dependents
-from bemi_django.erasure.sides import sides_of
-from bemi_django.erasure.target import SIDES
+from bemi_django.erasure.targets.sides import sides_of
+from bemi_django.erasure.targets.target import SIDES
 from bemi_django.log.conditions import as_jsonb, in_table
 from bemi_django.log.live.column_names import ColumnNames
 from bemi_django.log.live.name_catalog import column_names

@@ -23,7 +23,7 @@ from bemi_django.erasure.archived_row import ArchivedChange, rows_of_part
 from bemi_django.erasure.contexts import ContextEraser
 from bemi_django.erasure.remains import Remains
 from bemi_django.erasure.rewriting import WHO
-from bemi_django.erasure.target import Target
+from bemi_django.erasure.targets.target import Target
 from bemi_django.exceptions import ArchiveError
 from bemi_django.ingest.destination.sealing import note_replaced
 from bemi_django.log.lossless_json import loads

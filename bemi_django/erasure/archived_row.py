@@ -11,8 +11,8 @@ from bemi_django.archive.manifest import Manifest
 from bemi_django.archive.part import Part, read_rows
 from bemi_django.archive.row_format import decoders_of, row_of, values_of
 from bemi_django.erasure.rewriting import StoredChange
-from bemi_django.erasure.sides import holding_sides, is_in_span, sides_of
-from bemi_django.erasure.target import HAVING_VALUES, SIDES, Target
+from bemi_django.erasure.targets.sides import holding_sides, is_in_span, sides_of
+from bemi_django.erasure.targets.target import HAVING_VALUES, SIDES, Target
 from bemi_django.ingest.destination.sealing import SEALED_COLUMNS
 from bemi_django.log.conditions import ERASED_SIDES
 from bemi_django.log.lossless_json import loads

@@ -9,7 +9,7 @@ from uuid import UUID
 from bemi_django.archive.location import Location
 from bemi_django.erasure.archived import manifests_of
 from bemi_django.erasure.archived_row import ArchivedChange, rows_of_part
-from bemi_django.erasure.target import Target, looks_like_number
+from bemi_django.erasure.targets.target import Target, looks_like_number
 from bemi_django.erasure.values import MOST, texts_in
 from bemi_django.log.identity import RowLog
 from bemi_django.log.lossless_json import loads

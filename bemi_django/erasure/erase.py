@@ -18,7 +18,7 @@ from bemi_django.erasure.contexts import ContextEraser
 from bemi_django.erasure.plan import ErasurePlan
 from bemi_django.erasure.records import ErasedRow, Erasure
 from bemi_django.erasure.remains import Remains
-from bemi_django.erasure.target import Target
+from bemi_django.erasure.targets.target import Target
 from bemi_django.erasure.values import is_looked_for
 from bemi_django.handlers.log_history import SourceLog
 from bemi_django.log.conditions import as_jsonb, value_of

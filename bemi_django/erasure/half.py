@@ -7,8 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from bemi_django.erasure.rewriting import StoredChange
-from bemi_django.erasure.sides import sides_of
-from bemi_django.erasure.target import SIDES, Target
+from bemi_django.erasure.targets.sides import sides_of
+from bemi_django.erasure.targets.target import SIDES, Target
 from bemi_django.log.conditions import ERASED_SIDES
 from bemi_django.log.lossless_json import dumps, loads
 

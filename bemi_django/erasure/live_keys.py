@@ -10,7 +10,7 @@ from django.db import DatabaseError
 
 from bemi_django import conf
 from bemi_django.erasure.remains import Remains
-from bemi_django.erasure.target import Target
+from bemi_django.erasure.targets.target import Target
 from bemi_django.exceptions import BemiError
 from bemi_django.log.conditions import value_of
 from bemi_django.log.live.live_rows import find_rows

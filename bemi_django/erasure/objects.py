@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import models
 
 from bemi_django import conf
-from bemi_django.erasure.target import Target, is_text
+from bemi_django.erasure.targets.target import Target, is_text
 from bemi_django.log.conditions import in_table
 from bemi_django.log.identity import RowLog, key_spans
 from bemi_django.log.keys import key_of, models_of

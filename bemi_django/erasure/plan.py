@@ -16,7 +16,7 @@ from bemi_django.erasure.objects import target_of_key, targets_of_instance, user
 from bemi_django.erasure.records import Erasure
 from bemi_django.erasure.related.dependents import Dependents
 from bemi_django.erasure.remains import Remains
-from bemi_django.erasure.target import Target
+from bemi_django.erasure.targets.target import Target
 from bemi_django.erasure.values import encrypted_elsewhere, is_encrypted_in, subjects_with_key, values_of
 from bemi_django.exceptions import BemiError
 from bemi_django.log.places import Place

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from bemi_django.erasure.target import Target
-from bemi_django.erasure.target_json import as_json, from_json
+from bemi_django.erasure.targets.target import Target
+from bemi_django.erasure.targets.target_json import as_json, from_json
 from bemi_django.handlers.log_history import LogHistory
 from bemi_django.log.places import Place
 from bemi_django.seals.records import note_changed_rows

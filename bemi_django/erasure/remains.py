@@ -11,7 +11,7 @@ import orjson
 
 from bemi_django.erasure.half import with_other_sides
 from bemi_django.erasure.rewriting import StoredChange
-from bemi_django.erasure.target import Target, looks_like_number
+from bemi_django.erasure.targets.target import Target, looks_like_number
 from bemi_django.exceptions import BemiError
 from bemi_django.log.lossless_json import dumps, loads
 from bemi_django.masking.actions import hashed

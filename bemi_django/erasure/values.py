@@ -11,8 +11,8 @@ from django.db import connections
 from bemi_django import conf, destinations
 from bemi_django.encryption.key_table import count_keys
 from bemi_django.encryption.subject_key import SubjectRow
-from bemi_django.erasure.shared_rows import keys_of, shared_keys, sides_of_change
-from bemi_django.erasure.target import Target
+from bemi_django.erasure.targets.shared_rows import keys_of, shared_keys, sides_of_change
+from bemi_django.erasure.targets.target import Target
 from bemi_django.log.lossless_json import dumps
 from bemi_django.mask_rules import configured_masks
 from bemi_django.models import Change

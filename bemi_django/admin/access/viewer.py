@@ -153,12 +153,10 @@ class Viewer:
         """Yield the columns of a change in alphabetical order, with masked values hidden."""
         unknown = change.unavailable or {}
         lost = {*unknown.get("before", ()), *unknown.get("after", ())}
-        erased = self.encrypted.erased(change).union(unknown.get("erased", ()))
-        # One side may be about somebody else than the one whose values were erased.
+        keyless = self.encrypted.erased(change)
+        erased = keyless.union(unknown.get("erased", ()))
         sides = unknown.get(ERASED_SIDES, ("before", "after"))
-        gone = {
-            side: erased if side in sides else self.encrypted.erased(change) for side in ("before", "after")
-        }
+        lost_before, lost_after = (erased if side in sides else keyless for side in ("before", "after"))
         replaced, hidden = set(unknown.get("changed", ())), self.masked_columns(change)
         old, new = self.encrypted.row(change, "before"), self.encrypted.row(change, "after")
         for name in sorted({*change.before, *change.after, *lost}):
@@ -168,8 +166,8 @@ class Viewer:
                 name,
                 MASK if masked and before is not None else before,
                 MASK if masked and after is not None else after,
-                name in change.before and name not in gone["before"],
-                name in change.after and name not in gone["after"],
+                name in change.before and name not in lost_before,
+                name in change.after and name not in lost_after,
                 name in replaced
                 or name not in change.before
                 or name not in change.after

@@ -12,8 +12,8 @@ from bemi_django.erasure.objects import key_columns
 from bemi_django.erasure.related.references import BelongingColumns, named_columns, times_of, values_of
 from bemi_django.erasure.related.spellings import Spellings
 from bemi_django.erasure.related.unattached import unattached
-from bemi_django.erasure.shared_rows import keys_of, shared_keys
-from bemi_django.erasure.target import During, Target, texts_like_numbers
+from bemi_django.erasure.targets.shared_rows import keys_of, shared_keys
+from bemi_django.erasure.targets.target import During, Target, texts_like_numbers
 from bemi_django.exceptions import BemiError
 from bemi_django.log.belongings import generic_belongings, unconstrained
 from bemi_django.log.live.live_tables import read_references

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from bemi_django import conf
 from bemi_django.erasure.related.spellings import Spellings
-from bemi_django.erasure.shared_rows import own_times
-from bemi_django.erasure.target import During, Target, values_of_key
+from bemi_django.erasure.targets.shared_rows import own_times
+from bemi_django.erasure.targets.target import During, Target, values_of_key
 from bemi_django.log.conditions import in_table, value_of
 from bemi_django.log.live.name_catalog import column_names
 from bemi_django.log.places import Place, model_of

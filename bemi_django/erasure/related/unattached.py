@@ -13,8 +13,8 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from bemi_django import conf
-from bemi_django.erasure.sides import holds_any, refers
-from bemi_django.erasure.target import HAVING_VALUES, Half, holding
+from bemi_django.erasure.targets.sides import holds_any, refers
+from bemi_django.erasure.targets.target import HAVING_VALUES, Half, holding
 from bemi_django.log.conditions import ERASED_SIDES, in_table
 from bemi_django.log.identity import KeySpan
 from bemi_django.log.places import Place

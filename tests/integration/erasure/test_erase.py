@@ -22,7 +22,7 @@ from bemi_django import bound_context
 from bemi_django.erasure import records, rewriting
 from bemi_django.erasure.objects import target_of_key
 from bemi_django.erasure.plan import plan_erasure
-from bemi_django.erasure.target import Target
+from bemi_django.erasure.targets.target import Target
 from bemi_django.exceptions import BemiError, RevertConflict
 from bemi_django.handlers.log_history import SourceLog
 from bemi_django.log.blame import blame

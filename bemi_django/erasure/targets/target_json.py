@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
-from bemi_django.erasure.target import During, Half, Target
+from bemi_django.erasure.targets.target import During, Half, Target
 from bemi_django.log.identity import KeySpan
 from bemi_django.log.places import Place
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from bemi_django.erasure.target import SIDES, Target
+from bemi_django.erasure.targets.target import SIDES, Target
 from bemi_django.log.identity import KeySpan
 
 

@@ -9,8 +9,8 @@ from uuid import UUID
 from django.db.models import Q
 
 from bemi_django import conf
-from bemi_django.erasure.sides import sides_of
-from bemi_django.erasure.target import HAVING_VALUES, SIDES, Target
+from bemi_django.erasure.targets.sides import sides_of
+from bemi_django.erasure.targets.target import HAVING_VALUES, SIDES, Target
 from bemi_django.log.conditions import in_table
 from bemi_django.models import Change
 

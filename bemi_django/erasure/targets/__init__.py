@@ -1,0 +1,1 @@
+"""The changes of which something is erased, and whose they are."""

@@ -9,7 +9,7 @@ import psycopg2
 
 from bemi_django.encryption.key_ring import KeyRing
 from bemi_django.encryption.project_keys import project_keys
-from bemi_django.exceptions import NotInstalled
+from bemi_django.exceptions import NotInstalled, SinkUnavailable
 from bemi_django.ingest import error_advice
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.stream.source import SlotSource
@@ -53,6 +53,15 @@ SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_t
 -- A crash must not take what the source has been told is durable. Stronger settings are kept.
 SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('synchronous_commit') = 'off'
 """
+
+# The administrator wants it so, or the provider of a server whose disk is nearly full.
+_READ_ONLY_ROLE = """
+SELECT session_user::text WHERE current_setting('default_transaction_read_only')::bool
+"""
+_READ_ONLY = (
+    "transactions on the log are read-only (default_transaction_read_only): "
+    "run ALTER ROLE {role} SET default_transaction_read_only = off, if its server has room"
+)
 
 
 class LogConnection(WatchedConnection):
@@ -124,6 +133,7 @@ def connect_destination(
 
     Raises:
         NotInstalled: The database has no log.
+        SinkUnavailable: Its transactions are read-only, by default.
     """
     # The rows for COPY are UTF-8.
     fixed = {"client_encoding": "UTF8", "connection_factory": LogConnection}
@@ -139,6 +149,9 @@ def connect_destination(
         with connection, connection.cursor() as cursor:
             cursor.execute(_LOG_SESSION, [int(lock_seconds * 1000)])
             connection.log = installed.log_of(cursor)
+            cursor.execute(_READ_ONLY_ROLE)
+            if found := cursor.fetchone():
+                raise SinkUnavailable(_READ_ONLY.format(role=error_advice.quoted(found[0])))
     except NotInstalled:
         connection.close()
         message = "the destination has no log: run 'manage.py migrate' there (--database)"

@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 
 from bemi_django.admin.search.query_plans import no_seqscan
+from bemi_django.exceptions import SinkUnavailable
 from bemi_django.ingest.stream.connections import connect_destination, connect_source
 from bemi_django.models import Change
 from bemi_django.time_travel import as_of
@@ -103,3 +104,11 @@ def test_no_query_of_ours_is_compiled() -> None:
         with no_seqscan():
             assert execute("SHOW jit") == [("off",)]
         assert execute("SHOW jit") == [("on",)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_log_whose_transactions_are_read_only_says_so() -> None:
+    config = worker_config("bemi_settings")
+    config.destination["options"] = "-c default_transaction_read_only=on"
+    with pytest.raises(SinkUnavailable, match="run ALTER ROLE .* SET default_transaction_read_only = off"):
+        connect_destination(config)

@@ -20,7 +20,7 @@ from bemi_django.capture.functions import guarded, is_async, values_of, waiter
 from bemi_django.capture.layers import Provisional
 from bemi_django.capture.proxies import TrustedProxies, client_address, is_trusted_peer
 from bemi_django.capture.request_id import HEADER, request_ids
-from bemi_django.capture.streams import bind_async_iterator, bind_iterator
+from bemi_django.capture.streams import bind_async_iterator, bind_call, bind_iterator
 from bemi_django.capture.warn_once import warn_once
 from bemi_django.schema import tenancy
 
@@ -213,3 +213,5 @@ def _bind_stream(response: Any) -> None:
     if getattr(response, "streaming", False) and getattr(response, "file_to_stream", None) is None:
         bind = bind_async_iterator if response.is_async else bind_iterator
         response.streaming_content = bind(response.streaming_content)
+        # A client that goes away ends the producer where it is.
+        response.close = bind_call(response.close)

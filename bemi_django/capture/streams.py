@@ -1,8 +1,8 @@
-"""Produce the items of a stream under the context in which the stream was made."""
+"""Produce the items of a stream, and close it, under the context in which the stream was made."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from typing import TypeVar
 
 from bemi_django.capture.context import layer_in_force
@@ -27,6 +27,24 @@ def bind_async_iterator(items: AsyncIterable[Item]) -> AsyncIterator[Item]:
         items: The asynchronous iterable to consume.
     """
     return _iterate_async(aiter(items), layer_in_force.get())
+
+
+def bind_call(call: Callable[[], Item]) -> Callable[[], Item]:
+    """Return a function that calls another under the present context, such as the one that closes a stream.
+
+    Args:
+        call: The function to call.
+    """
+    layer = layer_in_force.get()
+
+    def bound() -> Item:
+        token = layer_in_force.set(layer)
+        try:
+            return call()
+        finally:
+            layer_in_force.reset(token)
+
+    return bound
 
 
 def _iterate(items: Iterator[Item], layer: Layer) -> Iterator[Item]:

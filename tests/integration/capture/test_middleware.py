@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.http import FileResponse, HttpRequest, HttpResponse
+from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import Client, RequestFactory
 
 from bemi_django import bound_context, get_context
@@ -156,6 +156,22 @@ def test_a_file_is_left_to_the_server(rf: RequestFactory, tmp_path: Path) -> Non
     with (tmp_path / "file").open("rb") as file:
         response: Any = BemiMiddleware(lambda request: FileResponse(file))(rf.get("/x"))
         assert response.file_to_stream is file
+
+
+def test_a_stream_that_is_closed_early_ends_in_the_context_of_its_request(rf: RequestFactory) -> None:
+    seen = []
+
+    def body() -> Iterator[str]:
+        try:
+            with bound_context(step=2):
+                yield "a"
+        finally:
+            seen.append(get_context())
+
+    response: Any = BemiMiddleware(lambda request: StreamingHttpResponse(body()))(rf.get("/x"))
+    assert next(iter(response.streaming_content)) == b"a"
+    response.close()
+    assert "request_id" in seen[0] and "step" not in seen[0]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Iterator
 from contextlib import closing
@@ -149,6 +150,9 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
             # Asked once for each process: a test may ask although it must not use the other database.
             database_name(alias)
             connections[alias].close()
+    # What the migrations have left is kept out of garbage collections, too.
+    gc.collect()
+    gc.freeze()
     yield
     with django_db_blocker.unblock():
         teardown_databases(made, verbosity=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -12,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.rows.column_value import ColumnValue
-from bemi_django.admin.access.rows.live_rows import live_rows
+from bemi_django.admin.access.undo_permission import may_undo
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display import sql_text
 from bemi_django.admin.display.actions.nouns import automatic_columns
@@ -31,7 +30,6 @@ from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.paging import nearest_change
 from bemi_django.admin.search.query_plans import bitmap_scan_only
 from bemi_django.log.change import ChangeQuerySet
-from bemi_django.log.places import is_bookkeeping
 from bemi_django.models import Change
 from bemi_django.site_past.departure import can_look_before
 from bemi_django.status.sealing import sealed_until
@@ -173,44 +171,6 @@ def _reverts(
     if same_request is not None and (others := _read(same_request)) and may_undo(others, viewer):
         found.append((_("Revert the request"), f"{address}?request={change.pk}"))
     return found
-
-
-#: The permission needed to undo each operation.
-_UNDOING = {"CREATE": "delete", "UPDATE": "change", "DELETE": "add"}
-
-
-def may_undo(changes: Iterable[Change], viewer: Viewer) -> bool:
-    """Tell whether the viewer has the permissions on the models that undoing the changes takes.
-
-    Records that a revert leaves as they are take none; without anything else, there is nothing to undo.
-    """
-    undone = [
-        change
-        for change in changes
-        if change.operation not in ("EVENT", "ERASED")
-        and (change.operation != "CREATE" or not is_bookkeeping(change.place))
-    ]
-    models = {change.pk: viewer.logged_models.model_of(change) for change in undone}
-    keys: dict[LoggedModel, set[str]] = {}
-    for change in undone:
-        if (logged := models[change.pk]) is not None and change.primary_key is not None:
-            keys.setdefault(logged, set()).add(change.primary_key)
-    rows = {logged: live_rows(logged, wanted, viewer) for logged, wanted in keys.items()}
-    instances = {logged: {**found.unread, **found.read} for logged, found in rows.items()}
-    for change in undone:
-        logged, action = models[change.pk], _UNDOING.get(change.operation)
-        if action is None:
-            return False
-        if logged is None:
-            # There are no permissions on a table without a model.
-            is_allowed = bool(viewer.request.user.is_superuser)
-        else:
-            key = change.primary_key
-            instance = instances[logged].get(key) if key is not None else None
-            is_allowed = viewer.may(action, logged.model, instance)
-        if not is_allowed:
-            return False
-    return bool(undone)
 
 
 def _field(value: ColumnValue, formatter: Formatter, logged: LoggedModel | None) -> FieldDiff:

@@ -15,6 +15,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
 from bemi_django import destinations
+from bemi_django.admin.access.undo_permission import may_undo
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actions.action import action_of
 from bemi_django.admin.display.actions.run import RUN_KEYS, ActionRun, run_of
@@ -26,7 +27,7 @@ from bemi_django.admin.display.object_labels import ObjectLabels
 from bemi_django.admin.display.site_time import ago
 from bemi_django.admin.display.value_diff import are_alike, as_text
 from bemi_django.admin.display.values.formatter import Formatter
-from bemi_django.admin.pages.change_detail import NEIGHBOURS, may_undo
+from bemi_django.admin.pages.change_detail import NEIGHBOURS
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.list_order import ids_of_transaction

@@ -230,7 +230,7 @@ def fill(found: list[type[models.Model]], end: str = "") -> None:
         cursor.execute("INSERT INTO cursed (value) VALUES ('x') RETURNING id")
         cursor.execute("INSERT INTO broken (kind, of_id) VALUES ('k', %s)", cursor.fetchone())
         cursor.execute("INSERT INTO cursed_key VALUES (%s)", [f"k/1{end}"])
-        cursor.execute("INSERT INTO cursed_day VALUES (%s, '')", [f"004{4 + len(end)}-03-15 BC"])
+        cursor.execute("INSERT INTO cursed_day VALUES (%s, '')", [f"{44 + int(end or 0):04}-03-15 BC"])
     hidden = of["Hidden"].objects.create(name=f"{SECRET}{end}")
     of["Door"].objects.create(to=hidden).also.add(hidden)
     if "Seat" in of:

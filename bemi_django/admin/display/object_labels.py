@@ -81,7 +81,7 @@ class ObjectLabels:
         model = logged.model
         row = logged, str(change.primary_key)
         found, unread = self._live.get(row), self._unread.get(row)
-        if not self._viewer.may("view", model, found or unread):
+        if not self._viewer.may("view", model, unread if found is None else found):
             return ObjectLabel(key, _name(model), None, None, False)
         # Pages of the admin show the database that the model is written to.
         is_linked = logged.alias == router.db_for_write(model) and key != MASK

@@ -83,7 +83,8 @@ class HistorySubject(NamedTuple):
 
     def may(self, action: str) -> bool:
         """Tell whether the viewer may ``add``, ``change`` or ``delete`` the object by a revert."""
-        return self.viewer.has("revert") and self.viewer.may(action, self.model, self.instance or self.unread)
+        known = self.unread if self.instance is None else self.instance
+        return self.viewer.has("revert") and self.viewer.may(action, self.model, known)
 
 
 def subject_of(viewer: Viewer, app_label: str, model_name: str, object_id: str) -> HistorySubject:
@@ -106,7 +107,7 @@ def subject_of(viewer: Viewer, app_label: str, model_name: str, object_id: str) 
             break
     else:
         raise Http404
-    if not viewer.may("view", model, instance or unread):
+    if not viewer.may("view", model, unread if instance is None else instance):
         raise PermissionDenied
     return HistorySubject(
         viewer, logged, key, instance, newest, _label(viewer, logged, instance, newest, key), unread

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.core.management.base import BaseCommand
 
 from bemi_django.ingest.loop.preparation import prepare
-from bemi_django.management.log_output import log_to
+from bemi_django.management.output.log_output import log_to
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.status.worker_status import NOT_RUNNING, RUNNING, read_worker
 from bemi_django.wire.lsn import format_lsn

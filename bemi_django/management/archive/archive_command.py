@@ -9,8 +9,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from bemi_django import conf
 from bemi_django.management.archive.answer_output import answer_lines
-from bemi_django.management.log_output import write_data
 from bemi_django.management.operator_context import operator_context
+from bemi_django.management.output.log_output import write_data
 from bemi_django.management.subcommand import INTERRUPTED
 from bemi_django.management.verify_command import watching
 from bemi_django.status.units import as_bytes

@@ -27,11 +27,11 @@ from bemi_django.management import (
 from bemi_django.management.archive import archive_command
 from bemi_django.management.arguments import add_subcommands
 from bemi_django.management.baseline import baseline_command, restore_command
-from bemi_django.management.closed_output import ended_with
 from bemi_django.management.erasure import erase_command, rewrap_command, subject_command
 from bemi_django.management.log_arguments import IGNORE_POLICIES
-from bemi_django.management.log_output import VisibleOutput
 from bemi_django.management.operator_context import record_command
+from bemi_django.management.output.closed_output import ended_with
+from bemi_django.management.output.log_output import VisibleOutput
 from bemi_django.management.retention import convert_command, prune_command
 from bemi_django.management.slot_command import create_slot
 from bemi_django.management.subcommand import CHOSEN_LOG, INTERRUPTED

@@ -6,7 +6,7 @@ import re
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
-from bemi_django.management.log_output import FORMATS
+from bemi_django.management.output.log_output import FORMATS
 from bemi_django.management.subcommand import add_subcommand
 from bemi_django.management.worker.consume_command import add_destination_of_run
 from bemi_django.wire.lsn import parse_lsn

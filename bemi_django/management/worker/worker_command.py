@@ -19,8 +19,8 @@ from bemi_django.exceptions import first_line
 from bemi_django.handlers import MODULE
 from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.ingest.loop.supervisor import Supervisor
-from bemi_django.management.log_output import log_to
 from bemi_django.management.operator_context import operator_context
+from bemi_django.management.output.log_output import log_to
 from bemi_django.management.worker.baseline_beside import recording_baseline
 from bemi_django.management.worker.configured_worker import config_of_sink
 from bemi_django.management.worker.stop_signals import stopped_by_signals

@@ -13,7 +13,7 @@ import pytest
 from bemi_django import bound_context, get_context, set_context, skip_tracking
 from bemi_django.capture.context import current, inheritable, kept_context, process_context, provided_context
 from bemi_django.capture.context_encoding import context_json
-from bemi_django.capture.streams import bind_async_iterator, bind_iterator
+from bemi_django.capture.streams import bind_async_iterator, bind_call, bind_iterator
 from tests.support.polling import DEADLINE
 
 
@@ -261,6 +261,14 @@ def test_asynchronous_items_are_produced_under_the_context_that_was_in_force() -
         return found
 
     assert asyncio.run(consume()) == [{"user": 7}, {"user": 7, "step": 1}, {"user": 7, "step": 1}]
+
+
+def test_a_call_is_made_under_the_context_that_was_in_force() -> None:
+    with bound_context(user=7):
+        bound = bind_call(get_context)
+    with bound_context(user=8):
+        assert bound() == {"user": 7}
+        assert get_context() == {"user": 8}
 
 
 def test_threads_do_not_see_each_other() -> None:

@@ -190,6 +190,7 @@ def test_nested_values_are_the_same_in_pieces_of_any_size(
         (1009, b'[0:1][2:2]={{"a,b"},{NULL}}'),
         (1009, b"{}"),
         (1009, b'{plainly,"quoted and long"}'),
+        (1009, b"{plainly-and-longer-than-any-window,b}"),
         (91, b"(,)"),
         (91, b"(1,unquoted)"),
         (90, b"()"),
@@ -217,6 +218,13 @@ def test_a_large_composite_of_another_type_is_refused(value: bytes, monkeypatch:
             monkeypatch.setattr(module, "PIECE", size)
         with pytest.raises(ValueError):
             list(large_rows.rendered_pieces(encode, value))
+
+
+def test_a_large_element_that_goes_on_after_its_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    encode = values.encoder(97, {**NESTED, 97: values.Array(91, ",")}, lambda *_: b"")
+    monkeypatch.setattr(window, "PIECE", 5)
+    with pytest.raises(ValueError, match="a part that"):
+        list(large_rows.rendered_pieces(encode, b'{"(alpha,beta) and what goes on after it"}'))
 
 
 def test_values_that_the_server_renders_are_rendered_once() -> None:

@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from bemi_django.management.closed_output import CLOSED
+from bemi_django.management.output.closed_output import CLOSED
 
 PROGRAM = """
 import sys
 from django.core.management.base import OutputWrapper
-from bemi_django.management.closed_output import ended_with
+from bemi_django.management.output.closed_output import ended_with
 
 with ended_with(OutputWrapper(sys.stdout)):
     sys.stdout.write("x" * {})

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import pytest
 from django.core.management.base import OutputWrapper
 
-from bemi_django.management.log_output import VisibleOutput, log_to, write_data
+from bemi_django.management.output.log_output import VisibleOutput, log_to, write_data
 from bemi_django.wire.visible_text import one_line, visible
 
 LOGGER = logging.getLogger("bemi_django")

@@ -18,7 +18,7 @@ from bemi_django.log.keys import json_of, key_of
 from bemi_django.log.lossless_json import dumps
 from bemi_django.log.places import table_name
 from bemi_django.mask_rules import configured_masks
-from bemi_django.masking.flat_types import TEXT
+from bemi_django.masking.flat_types import type_named
 from bemi_django.masking.rules import ColumnMask, Rules
 from bemi_django.wire import EVENT_PREFIX
 
@@ -152,7 +152,6 @@ def _mask(rules: Rules, schema: str, table: str, field: Any) -> ColumnMask | Non
 
 
 def _type(field: Any) -> dict[str, int]:
-    """Return the type of a column, if it is known that values of it have no keys in them."""
-    origin = getattr(field, "target_field", field)
-    is_plain = origin.__class__.__module__ == models.fields.__name__
-    return {field.column: TEXT} if is_plain else {}
+    """Return the type of a column, as far as it is known that values of it have no keys in them."""
+    connection: Any = connections[router.db_for_write(field.model)]
+    return {field.column: type_named(field.db_type(connection))}

@@ -18,9 +18,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Date, DateTime, Integer, Numeric, String, inspect, text
-from sqlalchemy.dialects.postgresql import UUID
+from sqlalchemy import inspect, text
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import CompileError
 
 from bemi_django.capture.context import is_skipping
 from bemi_django.capture.hooks.sqlalchemy_engine import context_on
@@ -29,13 +30,12 @@ from bemi_django.exceptions import BemiError
 from bemi_django.integrations import log_table, pyproject
 from bemi_django.integrations.sqlalchemy_changes.mapped_table import value_of
 from bemi_django.log.printing import json_text, key_text
-from bemi_django.masking.flat_types import TEXT
+from bemi_django.masking.flat_types import type_named
 from bemi_django.masking.rules import ColumnMask, Rules
 from bemi_django.masking.settings import rules_of
 from bemi_django.wire import EVENT_PREFIX
 
-#: Types of keys whose values have no keys in them.
-_PLAIN = (Date, DateTime, Integer, Numeric, String, UUID)
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def record(session: Any, event: str, instance: Any = None, /, **details: Any) -> None:
@@ -118,12 +118,20 @@ def _mask(rules: Rules, column: Any) -> ColumnMask | None:
     """Return the mask of a column of a key, which may refer to a masked one and has its values then."""
     while True:
         place = (column.table.schema or "public", column.table.name)
-        types = {column.name: TEXT} if isinstance(column.type, _PLAIN) else {}
+        types = {column.name: type_named(_printed(column.type))}
         if found := rules.of_table([place], [column.name], [column.name], types=types):
             return found[column.name]
         if not column.foreign_keys:
             return None
         column = min(column.foreign_keys, key=lambda reference: reference.target_fullname).column
+
+
+def _printed(kind: Any) -> str | None:
+    try:
+        return str(kind.compile(_DIALECT))
+    # A type of a project need not say what it is.
+    except (AttributeError, CompileError, NotImplementedError):
+        return None
 
 
 def _captures() -> bool:

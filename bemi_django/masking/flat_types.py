@@ -18,7 +18,28 @@ FLAT_TYPES = frozenset(
         1182, 1183, 1115, 1185, 1187, 1231, 2951, 1041,
     )
 )  # fmt: skip
+#: Names of plain types, without their modifiers, as Django and SQLAlchemy print them.
+_FLAT_NAMES = frozenset(
+    (
+        "bigint", "bigserial", "boolean", "bytea", "char", "cidr", "date", "double precision", "float",
+        "inet", "integer", "interval", "macaddr", "numeric", "real", "serial", "smallint", "smallserial",
+        "text", "time", "timestamp", "uuid", "varchar",
+    )
+)  # fmt: skip
+_TIME = ("time", "timestamp")
 #: The oid of a type of which nothing is known.
 UNKNOWN_TYPE = 0
 #: That of a type whose values have no keys, for columns that are known by a model.
 TEXT = 25
+
+
+def type_named(printed: str | None) -> int:
+    """Return :data:`TEXT` for a type whose values have no keys in them, or :data:`UNKNOWN_TYPE`.
+
+    Args:
+        printed: The type of a column as Django or SQLAlchemy print it, such as ``varchar(20)``.
+    """
+    name = (printed or "").lower().partition("(")[0].strip()
+    if name.startswith(_TIME):
+        name = name.partition(" ")[0]
+    return TEXT if name in _FLAT_NAMES else UNKNOWN_TYPE

@@ -15,6 +15,8 @@ from bemi_django.log.conditions import in_table
 from bemi_django.models import Change
 
 _CHUNK = 200
+#: Events have no values, so they are of nobody else.
+_OF_ROWS = tuple(each for each in HAVING_VALUES if each != "EVENT")
 
 
 class OwnTime(NamedTuple):
@@ -40,7 +42,7 @@ def shared_keys(target: Target, keys: Collection[str]) -> set[str]:
         # It is the object itself, whatever had its key before.
         return set()
     log = Change.objects.using(conf.destination()).order_by()
-    rows = log.filter(in_table(target.place), operation__in=HAVING_VALUES)
+    rows = log.filter(in_table(target.place), operation__in=_OF_ROWS)
     found: set[str | None] = set()
     wanted = sorted(keys)
     for start in range(0, len(wanted), _CHUNK):
@@ -69,8 +71,7 @@ def own_times(target: Target, key: str) -> Iterator[OwnTime]:
     start: UUID | None = None
     images: list[dict[str, Any]] = []
     is_first, is_own = True, False
-    operations = [each for each in HAVING_VALUES if each != "EVENT"]
-    for change in log.filter(operation__in=operations).order_by("id").iterator(_CHUNK):
+    for change in log.filter(operation__in=_OF_ROWS).order_by("id").iterator(_CHUNK):
         known = sides_of_change(target, change) if change.pk in own else frozenset()
         # A change of the key has one side under each.
         is_moved = change.previous_primary_key is not None
@@ -79,7 +80,6 @@ def own_times(target: Target, key: str) -> Iterator[OwnTime]:
         if is_first and change.operation != "CREATE" and ("before" if change.before else "after") in sides:
             # It was there before the log.
             is_own = True
-        is_first = False
         images += [getattr(change, side) for side in SIDES if side in sides and getattr(change, side)]
         # What is deleted along with a row may come after it.
         stays = is_own if change.operation == "DELETE" else "after" in sides
@@ -87,8 +87,9 @@ def own_times(target: Target, key: str) -> Iterator[OwnTime]:
             yield OwnTime(start, change.pk, images)
             images = []
         if stays and not is_own:
-            start = change.pk
-        is_own = stays
+            # What refers to a new row may come before it in its transaction.
+            start = None if is_first and change.operation == "CREATE" else change.pk
+        is_own, is_first = stays, False
     if is_own:
         yield OwnTime(start, None, images)
 

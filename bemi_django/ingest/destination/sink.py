@@ -83,7 +83,8 @@ class PostgresSink:
         """Take one row of the open transaction."""
         gathered = self._open
         gathered.rows.append(pending)
-        gathered.size += len(pending.row)
+        # The message is held as well, and is larger where columns are ignored or masked.
+        gathered.size += max(len(pending.row), len(pending.message))
         if gathered.size >= self._limit:
             self._send_open()
 

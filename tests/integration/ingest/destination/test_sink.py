@@ -118,6 +118,12 @@ def test_a_batch_waits_for_the_one_that_is_written_and_follows_it(sink: Postgres
     assert logged(observer) == ["first", "second"]
 
 
+def test_what_is_held_of_messages_counts(sink: PostgresSink) -> None:
+    # Of a column that is not stored.
+    sink.add(pending(16, b"x")._replace(message=bytes(1000)))
+    assert sink.in_flight == 1
+
+
 def test_no_more_than_two_batches_are_held_in_memory(sink: PostgresSink) -> None:
     for number in range(1, 20):
         fill(sink, 16 * number, b"x")

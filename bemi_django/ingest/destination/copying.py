@@ -20,8 +20,9 @@ _COPY = "COPY {} ({}) FROM STDIN (FORMAT binary)"
 CREATED_AT = "created_at"
 # Data exceptions and program limits: the row is at fault, and would be refused again.
 _OF_THE_ROW = ("22", "54")
-#: The same and constraints, where rows are of others: who may publish can send a change again as another one.
-OF_FOREIGN_ROWS = (*_OF_THE_ROW, "23")
+#: The same, a value that lacks, and a row that is there, where rows are of others: who may publish can send a
+#: change again as another one. That there is no partition is a failed check (23514), and no fault of the row.
+OF_FOREIGN_ROWS = (*_OF_THE_ROW, "23502", "23505")
 
 
 class RowCopier:
@@ -116,7 +117,7 @@ def is_taken(cursor: Any, attempt: Callable[[], None], refusals: Sequence[str] =
     Args:
         cursor: A cursor of the destination.
         attempt: What to do.
-        refusals: Classes of SQLSTATE of errors that are the fault of the data.
+        refusals: The SQLSTATE, or its beginning, of errors that are the fault of the data.
 
     Returns:
         False if the data was refused.
@@ -128,7 +129,7 @@ def is_taken(cursor: Any, attempt: Callable[[], None], refusals: Sequence[str] =
     try:
         attempt()
     except psycopg2.Error as error:
-        if (error.pgcode or "")[:2] not in refusals:
+        if not (error.pgcode or "").startswith(tuple(refusals)):
             raise
         cursor.execute("ROLLBACK TO SAVEPOINT attempt")
         return False

@@ -33,12 +33,12 @@ def leave_out_known(cursor: Any, taken: Sequence[TakenChunk]) -> None:
 
     Args:
         cursor: A cursor of the destination, in the transaction that writes the chunks.
-        taken: Chunks; those of a lane are in their order.
+        taken: Chunks of any sources and lanes, in the order in which they were taken.
     """
-    of_lanes: dict[tuple[str, int], list[TakenChunk]] = {}
+    of_sources: dict[str, list[TakenChunk]] = {}
     for one in taken:
-        of_lanes.setdefault((one.chunk.source, one.chunk.lane), []).append(one)
-    for (source, _), chunks in of_lanes.items():
+        of_sources.setdefault(one.chunk.source, []).append(one)
+    for source, chunks in of_sources.items():
         changes = [change for one in chunks for change in one.changes]
         if any(change[OPERATION] == BASELINE for change in changes):
             kept = set(map(id, _fresh(cursor, source, changes)))
@@ -47,7 +47,7 @@ def leave_out_known(cursor: Any, taken: Sequence[TakenChunk]) -> None:
 
 
 def _fresh(cursor: Any, source: str, changes: Sequence[Values]) -> list[Values]:
-    """Return changes of a lane without rows of a baseline that have a change in the log, or among these."""
+    """Return changes of a source without rows of a baseline that have a change in the log, or among these."""
     wanted: dict[_Table, list[str]] = {}
     for change in changes:
         if change[OPERATION] == BASELINE and change[KEY] is not None:

@@ -85,7 +85,7 @@ class LogWriter:
             psycopg2.Error: The destination cannot be written to.
         """
         # Two consumers must not wait for each other.
-        taken = sorted(taken, key=lambda one: (one.chunk.source, one.chunk.lane))
+        in_order, taken = taken, sorted(taken, key=lambda one: (one.chunk.source, one.chunk.lane))
         changes = [change for one in taken for change in one.changes]
         for moment in sorted({change[COMMITTED_AT] for change in changes}):
             if not self._partitions.covers(moment):
@@ -100,7 +100,7 @@ class LogWriter:
                 for omissions in one.omissions:
                     omissions_table.add(cursor, chunk.source, omissions)
             if self._is_for_all:
-                leave_out_known(cursor, taken)
+                leave_out_known(cursor, in_order)
             self._write_changes(cursor, taken)
         with self._connection, self._connection.cursor() as cursor:
             for source in sorted({one.chunk.source for one in taken}):

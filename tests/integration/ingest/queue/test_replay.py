@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg2
@@ -18,7 +19,10 @@ from bemi_django.exceptions import QueueUnavailable, ReplicationError
 from bemi_django.ingest.queue import broker
 from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.ingest.queue.consumption import Consumption
+from bemi_django.ingest.queue.copied_rows import leave_out_known
+from bemi_django.ingest.queue.message.row_values import DATABASE, KEY, OLD_KEY, OPERATION, SCHEMA, TABLE
 from bemi_django.ingest.queue.replay import Replay, Replayed
+from bemi_django.ingest.rows.row_writer import COLUMNS
 from bemi_django.wire.queue_address import parse
 from bemi_django.wire.slot_name import sink_of_queue
 from tests.support.cluster import Cluster
@@ -112,6 +116,25 @@ def test_logs_begin_with_the_rows_that_are_there_and_take_no_others(
     assert rows and set(rows.values()) == {1}
     keeping.consume()
     assert trail.log.one("SELECT count(*) FROM changes WHERE operation = 'BASELINE'") == 0
+
+
+def change(operation: str, key: str, old: str | None = None) -> Any:
+    values: list[Any] = [None] * len(COLUMNS)
+    for place, value in ((OPERATION, operation), (KEY, key), (OLD_KEY, old), (TABLE, "load")):
+        values[place] = value
+    values[DATABASE], values[SCHEMA] = "db", "public"
+    return values
+
+
+def test_a_row_whose_key_was_changed_in_another_lane_is_known(destination: Cluster) -> None:
+    moved, row, other = change("UPDATE", "7", "1"), change("BASELINE", "7"), change("BASELINE", "8")
+    taken: Any = [
+        SimpleNamespace(chunk=SimpleNamespace(source="slot", lane=lane), changes=changes)
+        for lane, changes in ((1, [other]), (0, [moved]), (3, [row]))
+    ]
+    with closing(psycopg2.connect(**destination.parameters)) as connection, connection.cursor() as cursor:
+        leave_out_known(cursor, taken)
+    assert [one.changes for one in taken] == [[other], [moved], []]
 
 
 def test_a_new_destination_gets_what_the_queue_has_kept_and_goes_on(

@@ -126,7 +126,7 @@ class Consumption:
         """Begin the log of sources that have come, where the publisher does not do it."""
         if self._replay is not None:
             with suppress(QueueUnavailable):  # their first messages are being published
-                self._replay.begin()
+                self._replay.begin(is_for_new=self._is_first)
 
     def _balance(self) -> None:
         self._begin_sources()

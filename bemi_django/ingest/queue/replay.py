@@ -63,11 +63,15 @@ class Replay:
         self._broker = broker
         self._since, self._is_compared = replayed.since, False
         self._message = threading.Event()
+        self._begun: set[str] = set()
 
-    def begin(self) -> None:
+    def begin(self, *, is_for_new: bool = False) -> None:
         """Write where the lanes and the log of each source begin.
 
         A source that has begun already goes on where it is.
+
+        Args:
+            is_for_new: Whether to leave the others alone: what they have is still being written.
 
         Raises:
             ReplicationError: The log of a source was begun in another way.
@@ -77,8 +81,11 @@ class Replay:
             self._compare_clocks()
         lacking: QueueUnavailable | None = None
         for source, number in self._broker.sources().items():
+            if is_for_new and source in self._begun:
+                continue
             try:
-                self._begin_source(source, number)
+                self._begin_source(source, number, is_for_new=is_for_new)
+                self._begun.add(source)
             except QueueUnavailable as error:
                 # Others begin: it may be no source at all, as anybody may publish.
                 self._broker.raise_if_lost()
@@ -99,12 +106,12 @@ class Replay:
         connection = self._broker.connection
         return connection.run(numbers_of(connection.client, self._broker.address.stream))
 
-    def _begin_source(self, source: str, number: int) -> None:
+    def _begin_source(self, source: str, number: int, *, is_for_new: bool) -> None:
         has_log = Checkpoints(self._connection, source).read() is not None
         with self._connection, self._connection.cursor() as cursor:
             cursor.execute(_LOCK)
             if found := lanes.read(cursor, source):
-                if number != len(found):
+                if number != len(found) and not is_for_new:
                     self._divide_anew(cursor, source, number, found)
                 return
             if has_log:

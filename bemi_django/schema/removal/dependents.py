@@ -28,7 +28,9 @@ ours AS (
 ),
 found AS (
     SELECT DISTINCT CASE WHEN w.oid IS NULL THEN d.classid ELSE 'pg_class'::regclass END AS class,
-           coalesce(w.ev_class, d.objid) AS oid, CASE WHEN w.oid IS NULL THEN d.objsubid ELSE 0 END AS part,
+           coalesce(w.ev_class, d.objid) AS oid,
+           CASE WHEN w.oid IS NULL AND coalesce(c.relkind, 'r') IN ('r', 'p')
+               THEN d.objsubid ELSE 0 END AS part,
            coalesce(w.ev_class, t.tgrelid, f.adrelid, k.conrelid, p.polrelid,
                     CASE d.classid WHEN 'pg_class'::regclass THEN d.objid END) AS relation
     FROM ours o JOIN pg_depend d ON (d.refclassid, d.refobjid) = (o.class, o.oid) AND d.deptype = 'n'
@@ -37,6 +39,7 @@ found AS (
     LEFT JOIN pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid
     LEFT JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid
     LEFT JOIN pg_policy p ON d.classid = 'pg_policy'::regclass AND p.oid = d.objid
+    LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
     LEFT JOIN pg_event_trigger e ON d.classid = 'pg_event_trigger'::regclass AND e.oid = d.objid
     WHERE coalesce(t.tgname, e.evtname, '') !~ '^_bemi_'
 )
@@ -48,6 +51,7 @@ SELECT pg_describe_object(f.class, f.oid, f.part), CASE i.type
         WHERE d.oid = f.oid))
     WHEN 'table column' THEN format('ALTER TABLE %s DROP COLUMN %I', f.relation::regclass, (
         SELECT a.attname FROM pg_attribute a WHERE (a.attrelid, a.attnum) = (f.oid, f.part)))
+    WHEN 'composite type' THEN format('DROP TYPE %s', i.identity)
     ELSE format('DROP %s %s', upper(i.type), i.identity) END
 FROM found f CROSS JOIN LATERAL pg_identify_object(f.class, f.oid, f.part) i
 LEFT JOIN pg_constraint k ON f.class = 'pg_constraint'::regclass AND k.oid = f.oid

@@ -33,11 +33,9 @@ def calls_functions(sql: str) -> bool:
     # Where a string ends depends on a setting of the session.
     is_clear = "\\'" not in sql
     if _WRITES.match(sql):
-        return calls_own(redact_literals(sql, " ") if is_clear else sql)
-    if not is_clear:
-        return True
+        return not is_clear or calls_own(redact_literals(sql, " "))
     parts = redact_literals(sql, " ").split(";")
-    return any(_calls(part, sql) for part in parts if part.strip())
+    return not is_clear or any(_calls(part, sql) for part in parts if part.strip())
 
 
 def _calls(part: str, sql: str) -> bool:

@@ -40,6 +40,7 @@ MASKS = ContextMasks(rules_of({"account.card": "partial"}, None), tables={"accou
         "UPDATE load SET n = lower ( \"put\" ( 'hidden' ) )",
         "UPDATE load SET n = (ROW ('hidden')::pair).put",
         "DELETE FROM load WHERE put/* */('hidden') IS NULL",
+        r"DELETE FROM load WHERE put/* */('it\'s hidden') IS NULL",
         "MERGE INTO load l USING put('hidden') v ON v.id = l.id WHEN MATCHED THEN DELETE",
         "WITH one AS (SELECT put('hidden')) INSERT INTO load SELECT 1",
         "WITH one (id) AS (SELECT put('hidden')) DELETE FROM load",

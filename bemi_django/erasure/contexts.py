@@ -53,7 +53,7 @@ class ContextEraser:
             return context if not self.mentions(context) else dumps({INVALID_KEY: MASK})
         left: dict[str, Any] = {}
         for key, value in found.items():
-            left[self._name(key, {*found, *left})] = self._of_item(key, value, statements, is_theirs)
+            left[self._name(key, found, left)] = self._of_item(key, value, statements, is_theirs)
         return context if left == found else dumps(left)
 
     def mentions(self, text: str) -> bool:
@@ -81,13 +81,13 @@ class ContextEraser:
             return value
         return MASK if is_theirs else self._without(value)
 
-    def _name(self, key: str, taken: Collection[str]) -> str:
+    def _name(self, key: str, *taken: Collection[str]) -> str:
         """Return a name without the values, which is not taken."""
         name: str = key if key in _OWN else self._without(key)
         if name == key:
             return key
         numbered = (f"{name} {number}" for number in count(2))
-        return next(each for each in chain([name], numbered) if each not in taken)
+        return next(each for each in chain([name], numbered) if not any(each in names for names in taken))
 
     def _without(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -97,7 +97,7 @@ class ContextEraser:
         if isinstance(value, dict):
             left: dict[str, Any] = {}
             for key, item in value.items():
-                left[self._name(key, {*value, *left})] = self._without(item)
+                left[self._name(key, value, left)] = self._without(item)
             return left
         if isinstance(value, list):
             return [self._without(item) for item in value]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from django.core.management.base import OutputWrapper
 
@@ -37,5 +37,6 @@ def ended_with(output: OutputWrapper) -> Iterator[None]:
 def _is_closed(output: OutputWrapper) -> bool:
     """Tell whether it is the output that is closed, and not another pipe or connection."""
     asked = select.poll()
-    asked.register(output.fileno(), 0)
+    with suppress(OSError, ValueError):  # it is no file
+        asked.register(output.fileno(), 0)
     return any(event & select.POLLERR for _, event in asked.poll(0))

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from time import monotonic
 
 import psycopg2
 from django.db import DatabaseError, connections
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 _MARK = "SELECT pg_catalog.pg_logical_emit_message(true, '_bemi_mark', '')"
 #: Seconds between two looks whether the worker has begun.
 _LOOK = 0.2
+#: Seconds after which a publisher that may have had no slot yet is given another message.
+_MARK_AGAIN = 5.0
 #: Seconds after which what could not be read is tried again: at first, and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 600.0
 #: Seconds that the end of the worker waits for a statement that is at work.
@@ -115,14 +118,15 @@ class _Recorder:
     def _wait_for_beginning(self, config: WorkerConfig) -> None:
         """Wait until the worker has begun the log, or the sink."""
         with closing(connect_destination(config)) as connection:
-            is_awaited = False
+            mark_at = 0.0
             while Checkpoints(connection, config.slot).read() is None:
                 self._sleep(_LOOK)
-                if self._address is not None and not is_awaited:
-                    # A log that consumers begin, begins with a message; the publisher sends one of this.
+                if self._address is not None and monotonic() >= mark_at:
+                    # A log that consumers begin, begins with a message; the publisher sends one of this, if
+                    # it has its slot already.
                     with connections[self._database].cursor() as cursor:
                         cursor.execute(_MARK)
-                is_awaited = True
+                    mark_at = monotonic() + _MARK_AGAIN
 
     def _sleep(self, seconds: float) -> None:
         if self.stopping.wait(seconds):

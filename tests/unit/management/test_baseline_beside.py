@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -54,6 +55,7 @@ def test_it_is_tried_again_until_all_tables_were_read(
 def test_it_ends_with_the_worker(runs: list[Any], caplog: pytest.LogCaptureFixture) -> None:
     with baseline_beside.recording_baseline("default", None):
         pass
+    assert "default baseline" not in [thread.name for thread in threading.enumerate()]
     assert not caplog.records
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bemi_django import conf
-from bemi_django.schema.replication.slots import slot_of
+from bemi_django.schema.replication.slots import identity_of, slot_of
 from bemi_django.sinks.addresses import ExportAddress
 from bemi_django.wire.queue_address import QueueAddress
 from bemi_django.wire.slot_name import sink_of_queue
@@ -28,4 +28,8 @@ def sink_of(database: str, address: ExportAddress | QueueAddress | None) -> Name
     slot = slot_of(database)
     if isinstance(address, ExportAddress):
         return NamedSink(address.slot(slot), address.slot(slot))
-    return NamedSink(slot, "" if address is None else sink_of_queue(slot, conf.destination()))
+    if address is None:
+        return NamedSink(slot, "")
+    # Processes with logs of their own may all call them the same.
+    log = identity_of(conf.destination())
+    return NamedSink(slot, sink_of_queue(slot, f"{log.system_identifier}/{log.oid}"))

@@ -66,6 +66,19 @@ def slot_of(alias: str) -> str:
         return find_name(source, log, alias)
 
 
+def identity_of(alias: str) -> DatabaseIdentity:
+    """Return what tells a database from all others.
+
+    Args:
+        alias: Its alias.
+
+    Raises:
+        DatabaseError: It cannot be reached.
+    """
+    with closed_cursor(alias) as cursor:
+        return _identity(cursor)
+
+
 def find_name(source: Any, log: Any, alias: str) -> str:
     """Do the same with cursors of any driver, whose search path is closed.
 

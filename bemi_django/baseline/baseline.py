@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import psycopg2
 import psycopg2.errors
 
+from bemi_django.baseline.baselined import Baselined
 from bemi_django.baseline.progress_record import BaselineProgress, ProgressRecord
 from bemi_django.baseline.ranges import Ranges
 from bemi_django.baseline.read_table import read_table
@@ -56,8 +57,8 @@ class BaselineOptions(NamedTuple):
         context: The context of the rows in the log.
         patience: Seconds to wait for a log that makes no progress.
         watch: Called with a table and the part of it that was read, from 0 to 1.
-        sink: What gets all rows, as :func:`bemi_django.wire.slot_name.sink_of_queue` or the slot of a sink
-            names it; empty for the log, which gets those without a change.
+        sink: What gets all rows, as ``sink_of_queue()`` or the slot of a sink names it; empty for the log,
+            which gets those without a change.
         sleep: Called with the seconds to wait for others; what it raises ends the run, which can go on.
     """
 
@@ -71,24 +72,6 @@ class BaselineOptions(NamedTuple):
     watch: Callable[[str, float], None] = lambda table, part: None
     sink: str = ""
     sleep: Callable[[float], object] = time.sleep
-
-
-class Baselined(NamedTuple):
-    """What was done with a table: ``failure`` says why it was not read to its end."""
-
-    table: str
-    progress: BaselineProgress | None = None
-    failure: str = ""
-    was_there: bool = False
-
-    def __str__(self) -> str:
-        if self.progress is None or self.failure:
-            return f"{self.table}: {self.failure}"
-        rows, recorded, too_large = self.progress[1:4]
-        found = f"{self.table}: {rows} rows, {recorded} of them recorded"
-        if too_large:
-            found += f", {too_large} left out because the server cannot print a row as large"
-        return found + (" by an earlier run (--anew reads them again)" if self.was_there else "")
 
 
 def baseline(config: WorkerConfig, options: BaselineOptions) -> Iterator[Baselined]:
@@ -145,7 +128,7 @@ class _Recording(NamedTuple):
                     was_there = (standing := record.read()).has_ended
                     if not was_there:
                         standing = self._read_all(cursor, record, name, oid, table.estimate)
-                    return Baselined(name, standing, was_there=was_there)
+                    return Baselined(name, standing, was_there=was_there, sink=sink)
                 finally:
                     if not self.source.closed:
                         claim.release()

@@ -39,3 +39,8 @@ def sink_of_queue(slot: str, log: str = "") -> str:
         log: The log that the command waits for. Without it, the beginning of all names is returned.
     """
     return f"{slot}@{log}"
+
+
+def is_of_queue(sink: str) -> bool:
+    """Tell whether a source knows a queue by this; slots, by which it knows sinks, have no such letter."""
+    return "@" in sink

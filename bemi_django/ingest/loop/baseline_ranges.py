@@ -21,6 +21,7 @@ from bemi_django.ingest.stitching.stitcher import Stitcher
 from bemi_django.ingest.stream.session import Session
 from bemi_django.masking.references import masked_key
 from bemi_django.masking.rules import Rules
+from bemi_django.wire.slot_name import sink_of_queue
 
 #: The prefix of the messages of the command.
 PREFIX = b"_bemi_baseline"
@@ -30,10 +31,13 @@ _SHOWN = 0.01
 _KEYS = 500
 
 # Anybody may write such a message, but only the owner of the schema can leave a range with the same
-# transaction id.
+# transaction id. Rows for all logs of a queue were locked: whatever a snapshot shows, they are as they were
+# at the commit of their range.
 _RANGE = """
-SELECT description, context::text, low::text, snapshot::text FROM _bemi.baselines
-WHERE range_xid = %s::text::xid8 AND sink = %s
+SELECT sink, description, context::text,
+       CASE sink WHEN %s THEN low::text ELSE 'FFFFFFFF/FFFFFFFF' END,
+       CASE sink WHEN %s THEN snapshot::text ELSE '9223372036854775807:9223372036854775807:' END
+FROM _bemi.baselines WHERE range_xid = %s::text::xid8 AND (sink = %s OR starts_with(sink, %s))
 """
 _ROWS = "SELECT key, columns FROM _bemi.baseline_rows WHERE xid = %s::text::xid8 ORDER BY number"
 _RECORDED = "SELECT _bemi.recorded_v1(%s, %s::pg_lsn, %s::pg_snapshot, %s, %s, %s, %s::text[])"
@@ -82,6 +86,8 @@ class BaselineRanges:
     it, unless there were changes that are excluded from the log. Then the range is left out, and the command
     reads it again.
 
+    A range may be for all logs of a queue, which need not be there, or not any more: this log is one of them.
+
     Args:
         session: The connections of the worker.
         shows: Tells whether the source shows a transaction.
@@ -107,6 +113,7 @@ class BaselineRanges:
         self._keep_alive = keep_alive
         self._masking = masking
         self._seen: OpenTransaction | None = None
+        self._is_copy = False
 
     def read(self, transaction: OpenTransaction) -> BaselineRange | None:
         """Return the range of a transaction, or None if it has none, or none that can be recorded.
@@ -123,17 +130,18 @@ class BaselineRanges:
         while not self._shows(transaction.xid) and self._keep_alive():
             time.sleep(_SHOWN)
         with of_the_range():
-            found = self._find(str(transaction.xid))
+            queue = sink_of_queue(self._session.slot)
+            found = self._ask(_RANGE, [self.sink, self.sink, str(transaction.xid), self.sink, queue])
         if not found:
             return None
+        # A command for each log may be at work; only one of them has left the rows of a transaction.
+        (sink, *range_), *_ = found
+        self._is_copy = sink != self.sink
         # The checkpoint tells the command that the range was taken.
         transaction.is_notable = True
         self._get_ready()
         with of_the_range():
-            return self._range(transaction.xid, *found[0])
-
-    def _find(self, xid: str) -> list[tuple[Any, ...]]:
-        return self._ask(_RANGE, [xid, self.sink])
+            return self._range(transaction.xid, *range_)
 
     def _get_ready(self) -> None:
         # The log has to have everything that was committed before.

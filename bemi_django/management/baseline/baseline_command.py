@@ -36,8 +36,9 @@ def add_options(parser: ArgumentParser) -> None:
         "--to",
         metavar="ADDRESS",
         default="",
-        help="give all rows to the sink that 'bemi run --to ADDRESS' writes (default: the log gets those "
-        "that have no change in it)",
+        help="give all rows to the sink that 'bemi run --to ADDRESS' writes, or to all logs of a queue, "
+        "nats://..., which leave out those that they know (default: the log gets those that have no change "
+        "in it)",
     )
     parser.add_argument(
         "--anew", action="store_true", help="read rows again that were read by an earlier run"

@@ -11,7 +11,8 @@ from time import monotonic
 import psycopg2
 from django.db import DatabaseError, connections
 
-from bemi_django.baseline.baseline import Baselined, BaselineOptions, baseline
+from bemi_django.baseline.baseline import BaselineOptions, baseline
+from bemi_django.baseline.baselined import Baselined
 from bemi_django.exceptions import BemiError, first_line
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.checkpoint import Checkpoints

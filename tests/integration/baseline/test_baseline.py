@@ -21,7 +21,8 @@ from django.test import override_settings
 
 from bemi_django import conf, skip_tracking
 from bemi_django.baseline import ranges
-from bemi_django.baseline.baseline import Baselined, BaselineOptions, baseline
+from bemi_django.baseline.baseline import BaselineOptions, baseline
+from bemi_django.baseline.baselined import Baselined
 from bemi_django.baseline.progress_record import ProgressRecord
 from bemi_django.exceptions import BemiError
 from bemi_django.ingest.loop import baseline_ranges

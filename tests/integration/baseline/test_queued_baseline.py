@@ -7,15 +7,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
+from django.test import override_settings
 
 from bemi_django.baseline.baseline import BaselineOptions, baseline
 from bemi_django.ingest.queue.consumer import Consumer
+from bemi_django.management.baseline.named_sink import sink_of
 from bemi_django.wire.queue_address import parse
 from tests.support import roles
 from tests.support.nats_server import NatsServer
 from tests.support.pipeline import QUICK, Pipeline, worker_config
 from tests.support.polling import DEADLINE
 from tests.support.project_database import execute
+
+_IDENTITY = """
+SELECT concat_ws('/', s.system_identifier, d.oid) FROM pg_control_system() s, pg_database d
+WHERE d.datname = current_database()
+"""
 
 
 @pytest.fixture
@@ -28,6 +35,9 @@ def test_rows_are_recorded_once(pipeline: Pipeline, nats_server: NatsServer) -> 
     execute("CREATE TABLE public.page (id int PRIMARY KEY, word text)")
     execute("INSERT INTO public.page SELECT i, 'old ' || i FROM generate_series(1, 50) i")
     execute("ALTER TABLE public.page SET SCHEMA lab")
+    execute("CREATE TABLE public.leaf (id int PRIMARY KEY)")
+    execute("INSERT INTO public.leaf SELECT generate_series(1, 5)")
+    execute("ALTER TABLE public.leaf SET SCHEMA lab")
     pipeline.drain()
     pipeline.stop()
     config = pipeline.config._replace(queue=parse(nats_server.url(lanes=2)))
@@ -46,7 +56,16 @@ def test_rows_are_recorded_once(pipeline: Pipeline, nats_server: NatsServer) -> 
     Consumer(config, QUICK).run(until_current=True)
     counted = "SELECT operation, count(*) FROM changes WHERE \"table\" = 'page' GROUP BY 1 ORDER BY 1"
     assert execute(counted) == [("BASELINE", 40), ("UPDATE", 10)]
-    # The log goes on without the queue.
+    # The log goes on without the queue, also with rows that are for all logs.
+    with override_settings(BEMI_SLOT=pipeline.slot):
+        sink = sink_of("default", config.queue).sink
+    assert sink == f"{pipeline.slot}@{execute(_IDENTITY)[0][0]}"
+    execute("DELETE FROM lab.leaf WHERE id = 1; INSERT INTO lab.leaf VALUES (1)")
+    with pipeline.worker():
+        (said,) = baseline(owner, BaselineOptions(only=("lab.leaf",), sink=sink, rows=2))
+    assert str(said) == "lab.leaf: 5 rows, 5 of them sent to the logs, which leave out those they know"
+    keys = "SELECT primary_key FROM changes WHERE \"table\" = 'leaf' AND operation = 'BASELINE' ORDER BY id"
+    assert execute(keys) == [("2",), ("3",), ("4",), ("5",)]
     execute("UPDATE lab.page SET word = 'later' WHERE id = 50")
     assert [change.key for change in pipeline.drain() if change.table == "page"][-1] == "50"
     execute("DELETE FROM _bemi.lanes")

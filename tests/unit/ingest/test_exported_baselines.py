@@ -36,7 +36,7 @@ def read(found: list[Any], monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_range_that_is_refused_is_hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert read([({}, "", "0/8", "1:1:")], monkeypatch) == ["hurry", "the key of the table is masked"]
+    assert read([("sink", {}, "", "0/8", "1:1:")], monkeypatch) == ["hurry", "the key of the table is masked"]
 
 
 def test_marks_of_others_hurry_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import psycopg2
 import pytest
 
-from bemi_django.baseline.baseline import Baselined, BaselineOptions
+from bemi_django.baseline.baseline import BaselineOptions
+from bemi_django.baseline.baselined import Baselined
 from bemi_django.management.baseline.named_sink import NamedSink
 from bemi_django.management.worker import baseline_beside
 from tests.support.polling import until

@@ -18,6 +18,7 @@ from bemi_django.restoration.new_table import Name, NewTable, create, swap
 from bemi_django.time_travel.moments import Moment
 from bemi_django.verification.moment import take_moment, wait_for_log
 from bemi_django.wire import CONTEXT_SETTING, SKIP_KEY
+from bemi_django.wire.slot_name import sink_of_queue
 
 #: Seconds without any progress of the log after which it is considered to stand still.
 PATIENCE_SECONDS = 30.0
@@ -50,7 +51,8 @@ filled AS (
 )
 SELECT count(*) > 0 AND bool_and(EXISTS (
     SELECT FROM _bemi.baselines b
-    WHERE b.relation = f.relation AND b.condition = '' AND b.sink = ''
+    WHERE b.relation = f.relation AND b.condition = ''
+        AND (b.sink = '' OR starts_with(b.sink, %(queue)s))
         AND b.root = ARRAY[%(schema)s, %(name)s]::text[] AND b.history = %(history)s
         AND b.ended_at IS NOT NULL AND b.too_large = 0))
 FROM filled f
@@ -145,7 +147,9 @@ def _is_complete(cursor: Any, destination: Any, slot: str, old: Name, facts: Log
     with destination.cursor() as log:
         log.execute(_BEGUN, [slot])
         _, history = log.fetchone()
-    cursor.execute(_BASELINE, {"schema": old[0], "name": old[1], "history": history})
+    # Logs of a queue with this history have got the same rows, whichever of them a command has waited for.
+    parameters = {"schema": old[0], "name": old[1], "history": history, "queue": sink_of_queue(slot)}
+    cursor.execute(_BASELINE, parameters)
     return bool(cursor.fetchone()[0])
 
 

@@ -13,16 +13,17 @@ WHERE n.nspname = '_bemi' AND c.relname = 'baselines' AND has_table_privilege(c.
 """
 # The command has a claim for each table that it reads.
 _CLAIMANTS = CLAIMANTS.format(
-    name="concat('_bemi.baseline/', b.relation, '/', b.condition)",
+    name="concat('_bemi.baseline/', nullif(b.sink, '') || '/', b.relation, '/', b.condition)",
     table="'_bemi.baselines'::regclass",
     right="'INSERT'",
 )
+# Those of a queue (is_of_queue()) are for the log, too.
 _UNFINISHED = f"""
 SELECT concat(n.nspname, '.', c.relname), b.condition, b.rows, b.recorded,
        CASE WHEN b.condition = '' THEN greatest(c.reltuples, 0)::bigint ELSE 0 END,
-       to_char(b.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), EXISTS ({_CLAIMANTS})
+       to_char(b.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), EXISTS ({_CLAIMANTS}), b.sink <> ''
 FROM _bemi.baselines b JOIN pg_class c ON c.oid = b.relation JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE b.ended_at IS NULL AND b.sink = '' ORDER BY 1, 2
+WHERE b.ended_at IS NULL AND (b.sink = '' OR strpos(b.sink, '@') > 0) ORDER BY 1, 2, b.sink
 """  # noqa: S608 - a constant
 
 
@@ -37,6 +38,7 @@ class UnfinishedBaseline(NamedTuple):
         estimate: The number of rows of the table, as the planner estimates it; 0 if that says nothing.
         started_at: When it began, in UTC.
         is_running: Whether a command is at work on it.
+        is_for_queue: Whether all rows are sent to all logs of a queue, which leave out what they know.
     """
 
     table: str
@@ -46,6 +48,7 @@ class UnfinishedBaseline(NamedTuple):
     estimate: int
     started_at: str
     is_running: bool
+    is_for_queue: bool = False
 
     @property
     def percent(self) -> int | None:
@@ -56,7 +59,8 @@ class UnfinishedBaseline(NamedTuple):
     def progress(self) -> str:
         """How much was read, for people."""
         done = "" if self.percent is None else f"{self.percent} %, "
-        return f"{done}{self.rows:,} rows read, {self.recorded:,} recorded"
+        what = "sent to the logs of a queue" if self.is_for_queue else "recorded"
+        return f"{done}{self.rows:,} rows read, {self.recorded:,} {what}"
 
     def __str__(self) -> str:
         where = f" where {self.condition}" if self.condition else ""

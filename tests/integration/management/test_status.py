@@ -340,6 +340,18 @@ def test_a_baseline_that_has_not_ended_is_shown_with_its_progress(
         assert "bemi baseline public.todo" not in admin_client.get(health).content.decode()
         (found,) = as_json()["baselines"]
         assert (found["rows"], found["estimate"], found["is_running"]) == (30, 60, True)
+    # All rows of a queue are for the log, too; those of a sink are not.
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE _bemi.baselines SET sink = 'bemi_a@7/5' WHERE ended_at IS NULL")
+    assert "30 rows read, 20 sent to the logs of a queue, since " in status()[0]
+    assert "bemi baseline public.todo --to nats://" in admin_client.get(health).content.decode()
+    with another_session() as cursor:
+        of_queue = f"_bemi.baseline/bemi_a@7/5/{oid('todo')}/"
+        assert Claim(cursor, of_queue, "_bemi.baselines", "INSERT").take() == ""
+        assert [one.is_running for one in read_baselines("default")] == [True]
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE _bemi.baselines SET sink = 'bemi_a' WHERE ended_at IS NULL")
+    assert read_baselines("default") == []
 
 
 def oid(table: str) -> int:

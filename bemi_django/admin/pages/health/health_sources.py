@@ -121,14 +121,18 @@ def baseline_facts(alias: str) -> Iterator[HealthFact]:
             yield HealthFact(label, _progress(one))
         else:
             hint = _("It was interrupted. The same command continues it:")
-            command = f"python manage.py bemi baseline{database_option(alias)} {one.table}"
+            to = " --to nats://HOST:PORT/STREAM" if one.is_for_queue else ""
+            command = f"python manage.py bemi baseline{database_option(alias)} {one.table}{to}"
             yield HealthFact(label, _progress(one), "warning", hint, "" if one.condition else command)
 
 
 def _progress(one: UnfinishedBaseline) -> str:
     done = [] if one.percent is None else [_("%(number)s%% of the table") % {"number": one.percent}]
-    read = _("rows read: %(number)s") % {"number": count_text(one.rows)}
-    return comma_list([*done, read, _("recorded: %(number)s") % {"number": count_text(one.recorded)}])
+    done.append(_("rows read: %(number)s") % {"number": count_text(one.rows)})
+    if not one.is_for_queue:
+        # Each log of a queue leaves out what it knows.
+        done.append(_("recorded: %(number)s") % {"number": count_text(one.recorded)})
+    return comma_list(done)
 
 
 def _counters(counters: Mapping[str, int]) -> Iterator[HealthFact]:

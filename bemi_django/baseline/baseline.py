@@ -16,6 +16,7 @@ from bemi_django.baseline.ranges import Ranges
 from bemi_django.baseline.read_table import read_table
 from bemi_django.exceptions import BemiError, LogBehind, first_line
 from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.destination.checkpoint import Checkpoints
 from bemi_django.ingest.stream.connections import connect_destination, connect_source
 from bemi_django.masking.references import masked_key
 from bemi_django.schema.locking import Claim
@@ -29,6 +30,7 @@ RANGE_ROWS = 1000
 #: How often a range is read again before the command gives up.
 _ATTEMPTS = 20
 _CHANGED = "one of its rows is being changed or locked all the time: run the command again, which continues"
+_DEBEZIUM = "the log of {} is written from Debezium's records: let its connector take a snapshot"
 #: Seconds to wait for a row that somebody changes, more with each attempt.
 _FREE = 0.05
 
@@ -85,10 +87,14 @@ def baseline(config: WorkerConfig, options: BaselineOptions) -> Iterator[Baselin
         The result of each table or partition.
 
     Raises:
-        BemiError: A table is not tracked, or the log stands still.
+        BemiError: A table is not tracked, the log stands still, or it is written from Debezium's records.
     """
     with closing(connect_source(config)) as source, closing(connect_destination(config)) as destination:
         destination.set_session(autocommit=True)
+        checkpoint = Checkpoints(destination, config.slot).read()
+        if checkpoint is not None and not checkpoint.origin.publication:
+            # It moves on, and nobody takes the rows.
+            raise BemiError(_DEBEZIUM.format(config.slot))
         with source.cursor() as cursor:
             # Rows that are hidden would be left out.
             cursor.execute("SET row_security = off; SET lock_timeout = '10s'")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bemi_django.exceptions import ReplicationError
+from bemi_django.baseline.baseline import BaselineOptions, baseline
+from bemi_django.exceptions import BemiError, ReplicationError
 from tests.integration.ingest.debezium.conftest import Consume
 from tests.support.command import Command
 from tests.support.debezium_envelopes import Envelopes
@@ -160,6 +161,9 @@ def test_rows_of_a_snapshot_are_a_baseline(records: DebeziumTrail, consume: Cons
     )
     assert [change.operation for change in records.logged()] == ["BASELINE", "BASELINE", "UPDATE"]
     assert numbers(records) == [1, 2, 3]
+    # A worker would have to take others.
+    with pytest.raises(BemiError, match="let its connector take a snapshot"):
+        list(baseline(records.config(), BaselineOptions()))
 
 
 def test_a_connector_that_has_lost_its_offsets_goes_on(records: DebeziumTrail, consume: Consume) -> None:

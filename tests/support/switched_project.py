@@ -25,7 +25,7 @@ from tests.support.project_database import execute, moved
 from tests.support.roles import OWNER, PASSWORD
 
 #: What a :func:`~tests.support.load_pipeline.load_cluster` does not have.
-_PARTS = ("recorded_v1", "handlers_v1", "verifications_v1", "retention_v1", "erasure_v1", *sql.PAST)
+_PARTS = ("handlers_v1", "verifications_v1", "retention_v1", "erasure_v1", *sql.PAST)
 _QUICK = Rhythm(first_pause=0.05, longest_pause=0.1, look=0.01, note=0.0, grace=0.3)
 _ROWS = "SELECT id, n FROM load ORDER BY id"
 

@@ -158,6 +158,7 @@ def test_a_file_is_left_to_the_server(rf: RequestFactory, tmp_path: Path) -> Non
         assert response.file_to_stream is file
 
 
+@pytest.mark.django_db
 def test_a_stream_that_is_closed_early_ends_in_the_context_of_its_request(rf: RequestFactory) -> None:
     seen = []
 

@@ -106,10 +106,9 @@ def test_a_worker_begins_with_the_rows_by_itself(file_sink: Sink) -> None:
         cluster.run(f"GRANT {OWNER} TO {WORKER}")
     try:
         with sink.process("--baseline") as worker:
-            until(lambda: len(sink.read()) == 6, why=lambda: worker.errors)
+            worker.says("baseline of public.load: 6 rows, 6 of them recorded")
             trail.write(1)
             found = complete(sink)
-            worker.says("baseline of public.load: 6 rows, 6 of them recorded")
             worker.send(signal.SIGTERM)
             assert worker.ends() == 0
     finally:

@@ -94,4 +94,5 @@ def _is_of_half(file: Path, half: str | None) -> bool:
     if not _is_of_integration(file) or file.stem == "test_postgres_server":
         return half == "first"
     number = crc32(file.relative_to(TESTS).as_posix().encode())
-    return half == ("first" if number % 2 else "second")
+    # The second half has the unit tests, and begins three times, so the first has a larger part.
+    return half == ("first" if number % 2 or number % 14 == 0 or number % 42 == 2 else "second")

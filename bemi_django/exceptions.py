@@ -49,6 +49,13 @@ class HistoryError(BemiError):
 class LogBehind(HistoryError):
     """The log has not reached the present: check that 'manage.py bemi run' is running."""
 
+    @classmethod
+    def without_slot(cls, slot: str) -> LogBehind:
+        """Return the error for a log that stands still because its replication slot is gone."""
+        return cls(
+            f"the replication slot {slot} is gone: run 'manage.py bemi run --accept-gap' to record the gap"
+        )
+
 
 class KeyStoreUnavailable(BemiError):
     """The store of encryption keys cannot be reached."""

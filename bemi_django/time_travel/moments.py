@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -42,6 +43,7 @@ SELECT _bemi.sequence_at_v1(%s), coalesce((
 ), true)
 """
 
+_LSN = re.compile("([0-9a-fA-F]{1,8})/([0-9a-fA-F]{1,8})")
 # Transaction ids are 64-bit integers.
 _MOST_DIGITS = 20
 
@@ -124,12 +126,8 @@ def _of_change(cursor: Any, change: Change) -> LogPosition:
 
 
 def _lsn(text: str) -> int:
-    high, slash, low = text.partition("/")
-    try:
-        if slash and len(high) <= 8 and len(low) <= 8:
-            return int(high, 16) << 32 | int(low, 16)
-    except ValueError:
-        pass
+    if found := _LSN.fullmatch(text):
+        return int(found[1], 16) << 32 | int(found[2], 16)
     raise HistoryError(
         f"{text!r} is not a moment: pass an ISO datetime, an LSN (16/B374D848), a transaction id or change id"
     )

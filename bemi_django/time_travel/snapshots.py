@@ -50,6 +50,7 @@ WHERE id > _bemi.bound_v1(%s) AND id <= _bemi.bound_v1(%s) AND database = curren
     AND operation NOT IN ('EVENT', 'ERASED')
 ORDER BY id LIMIT %s
 """
+_HAS_SLOT = "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = %s)"
 _MARK = "SELECT pg_logical_emit_message(true, '_bemi_mark', %s)"
 _WHERE = "SELECT (pg_control_system()).system_identifier, current_database()"
 
@@ -101,7 +102,7 @@ def completed(snapshot: Snapshot, using: str) -> Snapshot | None:
     Waits on a connection of its own until the worker has written everything up to the snapshot.
 
     Raises:
-        LogBehind: The log has not moved for ``BEMI_AS_OF_PATIENCE`` seconds.
+        LogBehind: The log has not moved for ``BEMI_AS_OF_PATIENCE`` seconds, or its slot is gone.
     """
     if conf.as_of_patience() <= 0:
         return snapshot
@@ -172,7 +173,11 @@ def _is_primary(alias: str, here: tuple[Any, ...]) -> bool:
 
 
 def _wait(cursor: Any, snapshot: Snapshot) -> None:
-    """Wait until the log has reached the snapshot's position."""
+    """Wait until the log has reached the snapshot's position.
+
+    Raises:
+        LogBehind: It stands still, or the slot by which it is written is gone.
+    """
     reached, deadline, pause = -1, 0.0, 0.002
     while True:
         cursor.execute(_CHECKPOINT, [conf.publication()])
@@ -180,6 +185,10 @@ def _wait(cursor: Any, snapshot: Snapshot) -> None:
         position = int(found[0]) if found else 0
         if position >= snapshot.position:
             return
+        if not snapshot.is_standby:
+            cursor.execute(_HAS_SLOT, [snapshot.slot])
+            if cursor.fetchone() == (False,):
+                raise LogBehind.without_slot(snapshot.slot)
         if position > reached:
             reached, deadline = position, time.monotonic() + conf.as_of_patience()
         elif time.monotonic() > deadline:

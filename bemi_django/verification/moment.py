@@ -93,10 +93,7 @@ def wait_for_log(
             cursor.execute(_IS_READ, [slot])
             is_read = cursor.fetchone()
             if is_read is None and checkpoint.origin.publication:
-                raise LogBehind(
-                    f"the replication slot {slot} is gone: "
-                    "run 'manage.py bemi run --accept-gap' to record the gap"
-                )
+                raise LogBehind.without_slot(slot)
             # Debezium has a slot of its own.
             if is_read in (None, (True,)):
                 seen = now

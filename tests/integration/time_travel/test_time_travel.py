@@ -288,8 +288,15 @@ def test_without_a_worker_it_does_not_wait_forever(drain: Drain, settings: Any) 
     settings.BEMI_AS_OF_PATIENCE = 0.2
     with pytest.raises(LogBehind, match="bemi run"), as_of(moment):
         pass
-    with Pipeline.of_project("bemi_test").worker(), as_of(moment):
+    pipeline = Pipeline.of_project("bemi_test")
+    with pipeline.worker(), as_of(moment):
         assert skus() == []
+    pipeline.release()
+    pipeline.source.administer("SELECT pg_drop_replication_slot(%s)", [pipeline.slot])
+    Category.objects.create(name="new")
+    settings.BEMI_AS_OF_PATIENCE = 1e9
+    with pytest.raises(LogBehind, match="the replication slot .* is gone.*--accept-gap"), as_of(moment):
+        pass
 
 
 def test_a_moment_in_the_future_is_none(drain: Drain) -> None:
@@ -297,7 +304,9 @@ def test_a_moment_in_the_future_is_none(drain: Drain) -> None:
         pass
 
 
-@pytest.mark.parametrize("moment", ["yesterday", "1/2/3", "", "a\0", object(), True, -1, 2**63, 10**20])
+@pytest.mark.parametrize(
+    "moment", ["yesterday", "1/2/3", "-1/0", "", "a\0", object(), True, -1, 2**63, 10**20]
+)
 def test_what_is_no_moment_is_said(moment: Any, drain: Drain) -> None:
     with settled, pytest.raises(HistoryError, match="is not a moment"), as_of(moment):
         pass

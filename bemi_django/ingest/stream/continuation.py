@@ -173,6 +173,11 @@ class Continuation:
         bounds = [sequence_at(histories, lsn) for lsn in (first, last)]
         cursor.execute(_MARK_DIVERGED, [self._source, *bounds])
         (marked,) = cursor.fetchone()
+        if not marked:
+            # An idle log goes on with positions that no change has.
+            place = format_lsn(last), format_lsn(first)
+            logger.info("the log was at %s, but has no changes after %s: nothing in it is lost", *place)
+            return
         logger.warning(
             "the server does not have the transactions from %s to %s any more: %d changes of them are in the "
             "log, marked as diverged",

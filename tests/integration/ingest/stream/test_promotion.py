@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import subprocess
+from collections.abc import Callable
 from uuid import UUID
 
+import pytest
+
 from bemi_django.wire.ids import sequence_in
+from bemi_django.wire.lsn import format_lsn
 from bemi_django.wire.sequence import history_of
 from tests.support.load_pipeline import LoadPipeline
+
+_UNRECORDED = "INSERT INTO junk SELECT md5(n::text) FROM generate_series(1, 5000) n"
 
 
 def promote(trail: LoadPipeline) -> None:
@@ -19,13 +26,13 @@ def promote(trail: LoadPipeline) -> None:
     assert trail.source.one("SELECT pg_promote()")
 
 
-def restore_source(trail: LoadPipeline) -> None:
-    """Put a snapshot of its disk back: the same server, the same timeline, twenty transactions less."""
+def restore_source(trail: LoadPipeline, write: Callable[[], object]) -> None:
+    """Put a snapshot of its disk back: the same server, the same timeline, without what was written since."""
     data, copy = trail.source.directory / "data", trail.source.directory / "copy"
     trail.source.stop()
     subprocess.run(["cp", "-a", data, copy], check=True)
     trail.source.start()
-    trail.write(20)
+    write()
     trail.run()
     trail.source.stop()
     shutil.rmtree(data)
@@ -70,7 +77,7 @@ def test_what_a_restored_server_does_not_have_is_marked(trail: LoadPipeline) -> 
     """Its positions come again, with other changes."""
     trail.write(2)
     trail.run()
-    restore_source(trail)
+    restore_source(trail, lambda: trail.write(20))
     trail.write(4)
     trail.run()
     assert trail.gaps() == []
@@ -81,3 +88,20 @@ def test_what_a_restored_server_does_not_have_is_marked(trail: LoadPipeline) -> 
     assert len(set(ids)) == len(ids)
     trail.log.run("DELETE FROM changes WHERE diverged")
     trail.check()
+
+
+def test_positions_without_changes_are_no_loss(trail: LoadPipeline, caplog: pytest.LogCaptureFixture) -> None:
+    """The log of a server that writes nothing of it goes on with the WAL, and so past what a standby has."""
+    trail.write(2)
+    trail.run()
+    restore_source(trail, lambda: trail.source.run(_UNRECORDED))
+    before = trail.checkpoint()
+    promote(trail)
+    trail.write(2)
+    trail.run()
+    (line,) = [line for line in caplog.messages if "nothing in it is lost" in line]
+    assert format_lsn(before) in line
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    trail.check()
+    assert trail.gaps() == [] and histories(trail) == [0] * 2 + [1] * 2
+    assert trail.log.one("SELECT count(*) FROM changes WHERE diverged") == 0

@@ -6,7 +6,9 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from struct import Struct
 
+from bemi_django.wire.lsn import parse_lsn
 from sample_project.postgres_programs import account
 from tests.support.cluster import Cluster
 from tests.support.polling import until
@@ -16,7 +18,8 @@ _IS_ON_DISK = "SELECT count(*) FROM pg_ls_dir(%s, true, false)"
 _POSITIONS = "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = %s"
 _HAS_REPLAYED = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
 _END = "SELECT pg_current_wal_lsn()::text"
-_NEEDS_NO_WAL_BEFORE = "SELECT restart_lsn >= %s::pg_lsn FROM pg_replication_slots WHERE slot_name = %s"
+#: Where the file of a slot has its restart_lsn, in all versions: behind four numbers, its name and four more.
+_RESTART_LSN = Struct("<16x64x16xQ").unpack_from
 _SNAPSHOT = "SELECT pg_log_standby_snapshot()"
 
 
@@ -27,13 +30,18 @@ def copy_slot(primary: Cluster, standby: Cluster, slot: str) -> None:
     """
     folder, end = f"pg_replslot/{slot}", primary.one(_END)
 
-    def is_complete() -> bool:
+    def read_state() -> bytes:
         # Slots move on past such a record, which the server writes at checkpoints.
         primary.run("CHECKPOINT")
-        return bool(primary.one(_NEEDS_NO_WAL_BEFORE, [end, slot]) and primary.one(_IS_ON_DISK, [folder]))
+        state = bytes(primary.one(_STATE, [f"{folder}/state"])) if primary.one(_IS_ON_DISK, [folder]) else b""
+        # The server says where the slot is before the file does.
+        return state if state and _RESTART_LSN(state)[0] >= parse_lsn(end) else b""
 
-    until(is_complete)
-    state = bytes(primary.one(_STATE, [f"{folder}/state"]))
+    state = until(read_state)
+    # The standby keeps what the slot needs (wal_keep_size), also where checkpoints have come since.
+    primary.run("SELECT pg_switch_wal()")
+    primary.run("CHECKPOINT")
+    wait_until_replayed(primary, standby)
     standby.stop()
     copied, user = standby.directory / "data" / folder, account()
     copied.mkdir(mode=0o700)
@@ -57,6 +65,12 @@ def advance_slot(primary: Cluster, standby: Cluster, slot: str) -> str:
     until(lambda: standby.one(_HAS_REPLAYED, [position]))
     standby.run("SELECT pg_replication_slot_advance(%s, %s)", [slot, position])
     return position
+
+
+def wait_until_replayed(primary: Cluster, standby: Cluster) -> None:
+    """Wait until the standby has what the primary has written."""
+    end = primary.one("SELECT pg_current_wal_flush_lsn()::text")
+    until(lambda: standby.one(_HAS_REPLAYED, [end]))
 
 
 @contextmanager

@@ -85,7 +85,8 @@ def _settings(primary: Cluster, port: int | None = None, is_synchronising: bool 
         "primary_slot_name": PHYSICAL_SLOT,
         "wal_receiver_status_interval": "1s",
         "wal_receiver_timeout": "0",
-        **({"sync_replication_slots": "on"} if is_synchronising else {}),
+        # What carries a slot to a standby relies on WAL that this keeps: Patroni's default.
+        **({"sync_replication_slots": "on"} if is_synchronising else {"wal_keep_size": "128MB"}),
     }
 
 

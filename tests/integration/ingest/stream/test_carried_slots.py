@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from tests.support.carried_slot import advance_slot, copy_slot, create_slot
+from tests.support.carried_slot import advance_slot, copy_slot, create_slot, wait_until_replayed
 from tests.support.cluster import Cluster
 from tests.support.load_pipeline import LoadPipeline, load_cluster
 from tests.support.polling import until
@@ -18,7 +18,6 @@ IS_LONG = "BEMI_PROMOTIONS" in os.environ
 #: How often the standby is promoted, and replaced by a new one.
 PROMOTIONS = max(int(os.environ.get("BEMI_PROMOTIONS", "1")) // 4, 1)
 SLOT = "bemi_carried"
-_HAS_REPLAYED = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
 #: The first version whose standbys can create logical slots.
 _CREATES = 160000
 _VERSION = "SELECT current_setting('server_version_num')::int"
@@ -83,11 +82,6 @@ def wait_for_more(trail: LoadPipeline) -> None:
     """Wait until the worker has written more, so that the primary's slot goes on."""
     written, confirmed = len(trail.logged()), trail.confirmed()
     until(lambda: len(trail.logged()) > written + 20 and trail.confirmed() > confirmed)
-
-
-def wait_until_replayed(primary: Cluster, standby: Cluster) -> None:
-    end = primary.one("SELECT pg_current_wal_flush_lsn()::text")
-    until(lambda: standby.one(_HAS_REPLAYED, [end]))
 
 
 def promote(trail: LoadPipeline, standby: Cluster) -> None:

@@ -13,6 +13,8 @@ from django.db import models
 from bemi_django.wire.table_name import split
 
 _PERIOD = re.compile(r"([1-9][0-9]{0,4}) (day|week|month|year)s?")
+#: Days of a unit, and of the longest period: the server counts back no further than to 4713 BC.
+_DAYS, _LONGEST = {"day": 1, "week": 7, "month": 31, "year": 366}, 366_000
 FOREVER, DEFAULT = "forever", "default"
 #: In a list, what True is: environment variables have lists only.
 ALL = "*"
@@ -67,16 +69,21 @@ def time_of_day(value: Any) -> time | None:
 
 def _periods(retention: Mapping[Any, Any]) -> Iterator[NamedRule]:
     for name, period in retention.items():
-        if period != FOREVER and not (isinstance(period, str) and _PERIOD.fullmatch(period)):
+        if not _is_period(period):
             raise ValueError(
                 f"BEMI_RETENTION keeps {name!r} for {period!r}: use 'forever', or a number of days, weeks, "
-                "months or years, such as '30 days'"
+                "months or years, such as '30 days', of 1000 years at most"
             )
         kept_for = None if period == FOREVER else period
         if name == DEFAULT:
             yield NamedRule("", None, kept_for)
         else:
             yield NamedRule(str(name), _model("BEMI_RETENTION", name), kept_for)
+
+
+def _is_period(period: Any) -> bool:
+    found = _PERIOD.fullmatch(period) if isinstance(period, str) else None
+    return period == FOREVER or found is not None and int(found[1]) * _DAYS[found[2]] <= _LONGEST
 
 
 def _holds(hold: Any) -> Iterator[NamedRule]:
@@ -92,8 +99,9 @@ def _holds(hold: Any) -> Iterator[NamedRule]:
 def _model(setting: str, name: Any) -> type[models.Model] | None:
     parts = split(name) if isinstance(name, str) else None
     if parts is None or parts.schema is None:
+        others = "True for all tables" if setting == "BEMI_LEGAL_HOLD" else "'default' for all others"
         raise ValueError(
-            f"{setting} names {name!r}: use 'default', a model as 'app.Model', or a table as 'schema.table', "
+            f"{setting} names {name!r}: use {others}, a model as 'app.Model', or a table as 'schema.table', "
             "with a part that has a dot in double quotes: 'schema.\"a.b\"'"
         )
     if '"' in name:

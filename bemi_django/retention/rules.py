@@ -12,7 +12,7 @@ from bemi_django import conf
 from bemi_django.exceptions import BemiError
 from bemi_django.log.places import place_of
 from bemi_django.retention import configured
-from bemi_django.retention.periods import NamedRule, parse
+from bemi_django.retention.periods import FOREVER, NamedRule, parse
 from bemi_django.schema import installed, tenancy
 from bemi_django.schema.search_path import closed_cursor
 from bemi_django.schema.sql import quote
@@ -78,13 +78,30 @@ def of_settings() -> list[TableRule]:
     """Return the rules of ``BEMI_RETENTION`` and ``BEMI_LEGAL_HOLD``, in an order of their own.
 
     Raises:
-        BemiError: A setting is wrong, or names a table that does not exist.
+        BemiError: A setting is wrong, names a table that does not exist, or one table with two periods.
     """
     try:
         named = parse(configured.retention(), configured.legal_hold())
     except ValueError as error:
         raise BemiError(str(error)) from None
-    return sorted({_rule(each) for each in named}, key=repr)
+    rules = sorted({_rule(each) for each in named}, key=repr)
+    _require_one_period(rules)
+    return rules
+
+
+def _require_one_period(rules: Sequence[TableRule]) -> None:
+    """Check that no table has two periods, such as by its model and by its name, or by two models.
+
+    Raises:
+        BemiError: One has.
+    """
+    found: dict[tuple[str | None, str | None], TableRule] = {}
+    for rule in rules:
+        first = rule if rule.held else found.setdefault((rule.schema, rule.table), rule)
+        if first is not rule:
+            name = ".".join(filter(None, (rule.schema, rule.table)))
+            periods = " and for ".join(repr(one.period or FOREVER) for one in (first, rule))
+            raise BemiError(f"BEMI_RETENTION keeps the changes of {name} for {periods}: name the table once")
 
 
 def as_json(rules: Sequence[TableRule]) -> str:

@@ -139,6 +139,13 @@ def test_a_legal_hold_stops_it(log: None, settings: Any, hold: Any) -> None:
             "'public.nothing', which is neither a model nor a table",
         ),
         ("BEMI_RETENTION", {"default": "30"}, "use 'forever', or a number of days"),
+        # The server could not count back so far.
+        ("BEMI_RETENTION", {"default": "7000 years"}, "of 1000 years at most"),
+        (
+            "BEMI_RETENTION",
+            {"shop.Category": "30 days", "public.shop_category": "7 years"},
+            "of public.shop_category for '30 days' and for '7 years': name the table once",
+        ),
         ("BEMI_LEGAL_HOLD", ["public.nothing"], "'public.nothing', which is neither"),
     ],
 )

@@ -190,10 +190,12 @@ class LoggedTable:
         """Return the greatest id that a change up to a moment has.
 
         Raises:
-            HistoryError: The log has nothing of it.
+            HistoryError: The log has nothing of it, or it is in the future.
         """
         if isinstance(moment, datetime):
             time = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+            if time > datetime.now(time.tzinfo):
+                raise HistoryError(f"{time.isoformat()} is in the future")
             found = self._ask(_OF_TIME, {"time": time})
         elif isinstance(moment, int):
             found = self._ask(_OF_TRANSACTION, {"xid": moment})

@@ -13,8 +13,10 @@ from bemi_django.exceptions import BemiError
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.stream.connections import connect_destination, connect_source
 from bemi_django.restoration.filling import NAMED, Filled, fill
+from bemi_django.restoration.identities import continue_identities
 from bemi_django.restoration.logged_table import LoggedFacts, LoggedTable
-from bemi_django.restoration.new_table import Name, NewTable, create, swap
+from bemi_django.restoration.new_table import Name, NewTable, create
+from bemi_django.restoration.swap import swap
 from bemi_django.time_travel.moments import Moment
 from bemi_django.verification.moment import take_moment, wait_for_log
 from bemi_django.wire import CONTEXT_SETTING, SKIP_KEY
@@ -111,6 +113,7 @@ def restore_table(
                         f"{'.'.join(old)} has no primary key: rows of the log cannot be told apart"
                     )
                 filled = fill(cursor, table, logged.rows(bound))
+                continue_identities(cursor, old, new)
                 statements = swap(cursor, old, new)
                 complete = _is_complete(cursor, destination, config.slot, old, facts)
                 cursor.execute("COMMIT")

@@ -247,16 +247,19 @@ def test_no_code_of_the_owner_of_the_table_is_run(book: Pipeline, restore: Resto
     execute(
         "CREATE TYPE lab.mood AS ENUM ('sad', 'glad'); CREATE TYPE lab.size AS ENUM ('s', 'l');"
         "CREATE DOMAIN lab.amount AS numeric(5, 2); CREATE TYPE lab.pair AS (a int, b lab.amount);"
-        "CREATE TABLE lab.typed (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n int, mood lab.mood,"
-        "size lab.size, sizes lab.size[], amount lab.amount NOT NULL, pair lab.pair, amounts lab.amount[],"
+        "CREATE TABLE lab.typed (id int GENERATED ALWAYS AS IDENTITY (INCREMENT 5) PRIMARY KEY, n int,"
+        "mood lab.mood, size lab.size, sizes lab.size[], amount lab.amount NOT NULL, pair lab.pair,"
+        "amounts lab.amount[],"
         'day date, word text COLLATE "C")'
     )
     book.drain()
     execute(
         "INSERT INTO lab.typed (n, mood, size, sizes, amount, pair, amounts, day) VALUES "
         "(1, 'sad', 's', '{s,NULL,l}', 1.5, ROW(1, 2), '{3,4}', '2020-02-29'), "
-        "(NULL, NULL, NULL, NULL, 2, NULL, NULL, NULL)"
+        "(NULL, NULL, NULL, NULL, 2, NULL, NULL, NULL), "
+        "(NULL, NULL, NULL, NULL, 3, NULL, NULL, NULL)"
     )
+    execute("DELETE FROM lab.typed WHERE amount = 3")
     book.advance()
     rows = "SELECT id, n, mood::text, size::text, sizes::text, amount, day, word FROM {} ORDER BY id"
     before = execute(rows.format("lab.typed"))
@@ -267,6 +270,8 @@ def test_no_code_of_the_owner_of_the_table_is_run(book: Pipeline, restore: Resto
     assert lines[2].endswith("owner: defaults of n; constraints typed_check")
     assert lines[3].endswith("their owners: mood, pair, amounts")
     assert execute(rows.format("lab.typed_restored")) == before
+    # 1 and 6 are there, and 11 was.
+    assert execute("INSERT INTO lab.typed_restored (amount) VALUES (4) RETURNING id") == [(16,)]
 
 
 @pytest.mark.parametrize(
@@ -275,6 +280,7 @@ def test_no_code_of_the_owner_of_the_table_is_run(book: Pipeline, restore: Resto
         (["lab.nothing"], "the log has no rows of lab.nothing"),
         (["lab.book", "--to", "lab.book"], "there is a table lab.book already"),
         (["lab.book", "--at", "yesterday"], "'yesterday' is not a moment"),
+        (["lab.book", "--at", "2999-01-01"], "is in the future"),
     ],
 )
 def test_what_cannot_be_restored_is_said(restore: Restore, arguments: list[str], said: str) -> None:

@@ -11,7 +11,8 @@ from bemi_django.baseline.read_table import ReadTable, SortedColumn
 _RANGE = SQL("""
 WITH found AS MATERIALIZED (
     SELECT row_number() OVER (ORDER BY {order}) AS number, {key} AS key, ARRAY[{place}]::text[] AS place,
-           ARRAY[{columns}]::bytea[] AS columns, ({condition}) AS is_wanted
+           ARRAY[{columns}]::bytea[] AS columns, CASE WHEN {condition}
+               THEN true END AS is_wanted
     FROM (
         SELECT _bemi_row.* FROM ONLY {table} _bemi_row WHERE {after} ORDER BY {order} LIMIT {rows} {lock}
     ) _bemi_row

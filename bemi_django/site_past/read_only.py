@@ -18,9 +18,9 @@ from bemi_django.time_travel.rollback import rolled_back_transaction, without_ne
 # In PostgreSQL, the server refuses to write in the transaction of the request, until a statement ends it.
 _ENDS = frozenset(("ABORT", "BEGIN", "COMMIT", "END", "START"))
 # Elsewhere, only what is known to read is sent: one statement, which writes to no table, file or variable.
-_COMMENT = r"/\*(?!!)(?:(?!\*/).)*+\*/"
+_OPENING = possessive.compiled(r"[\s(]*+")
 _QUERY = possessive.compiled(
-    rf"(?:\s|\(|{_COMMENT})*+(?:SELECT|VALUES|WITH|SAVEPOINT|RELEASE|ROLLBACK\s+TO|BEGIN)\b(?!.*\bINTO\b)[^;]*+(?:;\s*+)?\Z",
+    r"(?:SELECT|VALUES|WITH|SAVEPOINT|RELEASE|ROLLBACK\s+TO|BEGIN)\b(?!.*\bINTO\b)[^;]*+(?:;\s*+)?\Z",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -84,7 +84,19 @@ def _ends_transaction(words: tuple[str, str]) -> bool:
 
 def is_query(sql: str) -> bool:
     """Return whether a statement is known to read only, in whatever database."""
-    return not is_write(sql) and _QUERY.match(sql) is not None
+    return not is_write(sql) and _QUERY.match(sql, _beginning(sql)) is not None
+
+
+def _beginning(sql: str) -> int:
+    """Return where a statement begins, behind blanks and comments but those that MySQL runs."""
+    at = 0
+    while True:
+        opening = _OPENING.match(sql, at)
+        at = opening.end() if opening else at
+        end = sql.find("*/", at + 2)
+        if not sql.startswith("/*", at) or sql.startswith("/*!", at) or end < 0:
+            return at
+        at = end + 2
 
 
 def _refuse_unless_query(

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import random
+import re
 import sys
 import tracemalloc
 from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+import bemi_django
 from bemi_django.admin.search import search_terms
 from bemi_django.masking.spelling import folded
 from bemi_django.site_past.read_only import is_query
 from bemi_django.time_travel.statements.sql_tokens import Kind, tokens_of
 
 TURNS = 30_000
+PACKAGE = Path(bemi_django.__file__).parent
 
 
 def search(text: str) -> None:
@@ -78,3 +85,39 @@ def test_a_string_goes_on_after_comments() -> None:
 )
 def test_escapes_are_read_however_many_backslashes_they_have(text: str, expected: str) -> None:
     assert folded(text) == expected
+
+
+def patterns() -> dict[str, re.Pattern[Any]]:
+    """Return the patterns of all modules that have possessive quantifiers, each of which is compiled once."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if "possessive.compiled" not in path.read_text():
+            continue
+        module = import_module(".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts))
+        for name, value in vars(module).items():
+            # Some are kept as one of their methods.
+            value = getattr(value, "__self__", value)
+            if isinstance(value, re.Pattern) and possessive_marks(value):
+                found[f"{path.stem}.{name}"] = value
+    return found
+
+
+def possessive_marks(pattern: re.Pattern[Any]) -> Any:
+    return re.search(r"[*+?]\+", str(pattern.pattern))
+
+
+@pytest.mark.parametrize(("name", "pattern"), patterns().items(), ids=patterns())
+def test_a_possessive_loop_matches_what_a_usual_one_does(name: str, pattern: re.Pattern[Any]) -> None:
+    """Python 3.11.0 to 3.11.4 go on at the wrong place after some of them."""
+    text = pattern.pattern if isinstance(pattern.pattern, str) else pattern.pattern.decode("latin-1")
+    # It is tried on the characters that it names.
+    parts = sorted(
+        {*re.sub(r"[\[\]{}()|^+?*]", "", text)[:60], *"a \n-'\"\\,;()*/{}", "--", "''", "/*", "*/"}
+    )
+    usual: re.Pattern[Any] = re.compile(re.sub(r"(?<=[*+?])\+", "", text), pattern.flags & ~re.UNICODE)
+    dice = random.Random(name)
+    for _ in range(400):
+        tried = "".join(dice.choices(parts, k=dice.randrange(12)))
+        value: Any = tried if isinstance(pattern.pattern, str) else tried.encode()
+        found, expected = pattern.search(value), usual.search(tried)
+        assert (found and found.span()) == (expected and expected.span()), tried

@@ -31,12 +31,14 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
-_PLAIN_STRING = possessive.compiled(r"[^']*+(?:''[^']*+)*+'")
-_ESCAPED_STRING = possessive.compiled(r"[^'\\]*+(?:(?:\\.|'')[^'\\]*+)*+'", re.DOTALL)
-_QUOTED_NAME = possessive.compiled(r'[^"]*+(?:""[^"]*+)*+"')
+_PLAIN_STRING = possessive.compiled(r"[^']*+(?:''[^']*+)*+'(?!')")
+_ESCAPED_STRING = possessive.compiled(r"[^'\\]*+(?:(?:\\.|'')[^'\\]*+)*+'(?!')", re.DOTALL)
+_QUOTED_NAME = possessive.compiled(r'[^"]*+(?:""[^"]*+)*+"(?!")')
 # A string goes on after a line break, with the escapes that it began with. A comment ends with its line: in a
 # loop, a row of dashes could be divided into comments in exponentially many ways.
-_CONTINUED = possessive.compiled(r"[ \t\f\v]*+(?:--[^\n\r]*+)?[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+[\n\r])*+'")
+_CONTINUED = possessive.compiled(
+    r"[ \t\f\v]*+(?:--[^\n\r]*+)?[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+(?=[\n\r]|\Z))*+'"
+)
 _UESCAPE = re.compile(r"[ \t\n\r\f\v]*UESCAPE[ \t\n\r\f\v]*'([^'])'", re.IGNORECASE)
 _MOST_BYTES = 63
 _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}

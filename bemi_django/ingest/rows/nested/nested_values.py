@@ -20,7 +20,8 @@ _NO_UTF8 = b"\xff"
 
 # Loops over single characters would take memory for each of them, alternatives that begin alike would take
 # exponential time. So in a field a doubled quote is the end of one quoted part and the beginning of another.
-_QUOTED = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+# One that is not ended goes on to the end, where no field ends.
+_QUOTED = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
 _FIELD = possessive.compiled(rb'([^",()\\]*+(?:(?:\\.|' + _QUOTED + rb')[^",()\\]*+)*+)[,)]', re.DOTALL)
 _FIELD_PART = possessive.compiled(rb'"([^"\\]*+(?:(?:\\.|"")[^"\\]*+)*+)"|([^"]+)', re.DOTALL)
 #: What a field in quotes has in place of a character of its own.

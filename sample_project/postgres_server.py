@@ -60,11 +60,16 @@ class Server:
 
 @contextmanager
 def postgres_server(
-    data_dir: Path | None = None, port: int | None = None, *, settings: Mapping[str, str] | None = None
+    data_dir: Path | None = None,
+    port: int | None = None,
+    *,
+    settings: Mapping[str, str] | None = None,
+    temporary_in: Path | None = None,
 ) -> Iterator[Server]:
     """Yield the server that ``DATABASE_URL`` or ``PG*`` names, or one of our own that is stopped on exit.
 
-    Without *data_dir* its data is temporary; *settings* are added to its configuration.
+    Without *data_dir* its data is temporary, in a folder in *temporary_in*; *settings* are added to its
+    configuration.
 
         with postgres_server() as server:
             psycopg2.connect(server.url)
@@ -75,7 +80,7 @@ def postgres_server(
     if port:
         require_free(port)
     bin_dir = find_bin_dir()
-    with _site(data_dir) as site:
+    with _site(data_dir, temporary_in) as site:
         programs = usable_programs(bin_dir, site.base, site.account)
         password = _initialised(programs, site)
         options = [f"--{name}={value}" for name, value in {**SETTINGS, **(settings or {})}.items()]
@@ -114,7 +119,7 @@ def _external_server(named: str) -> Server:
 
 
 @contextmanager
-def _site(data_dir: Path | None) -> Iterator[Site]:
+def _site(data_dir: Path | None, temporary_in: Path | None) -> Iterator[Site]:
     user = account()
     if data_dir is not None:
         base = data_dir.absolute()
@@ -127,7 +132,8 @@ def _site(data_dir: Path | None) -> Iterator[Site]:
         yield Site(base, user, temporary=False)
         return
     # Root's own TMPDIR may be closed to the other user.
-    base = Path(tempfile.mkdtemp(prefix="bemi-postgres-", dir="/tmp" if user else None))
+    parent = temporary_in or ("/tmp" if user else None)
+    base = Path(tempfile.mkdtemp(prefix="bemi-postgres-", dir=parent))
     try:
         base.chmod(0o711)
         yield Site(base, user, temporary=True)

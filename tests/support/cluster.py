@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -17,15 +16,14 @@ import pytest
 from sample_project.postgres_server import ADDRESSES, Server, postgres_server
 from tests.support.polling import until
 from tests.support.roles import PASSWORD
+from tests.support.server_folder import server_folder
 
 
 class Cluster:
     """A server that keeps its port and its data when it is started again; *settings* configure it."""
 
     def __init__(self, **settings: str) -> None:
-        # Not where pytest keeps files: the user of the server cannot enter there.
-        self.directory = Path(tempfile.mkdtemp(prefix="bemi-cluster-", dir="/var/tmp"))
-        self.directory.chmod(0o711)
+        self.directory = server_folder("bemi-cluster-")
         self._settings = settings
         self._running = ExitStack()
         self._server: Server | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from sample_project.postgres_process import free_port
 from sample_project.postgres_programs import account, run
 from sample_project.postgres_server import SETTINGS
 from tests.support.project_database import execute
+from tests.support.server_folder import server_folder
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def hot_standby() -> Iterator[str]:
     if not (Path(programs) / "pg_basebackup").exists():
         pytest.skip(f"a standby needs pg_basebackup, which is not in {programs}")
     user, port = account(), free_port()
-    directory = Path(tempfile.mkdtemp(prefix="bemi-standby-", dir="/var/tmp"))
+    directory = server_folder("bemi-standby-")
     data = str(directory / "data")
     try:
         if user:

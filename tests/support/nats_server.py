@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.support.polling import DEADLINE, until
+from tests.support.server_folder import server_folder
 
 T = TypeVar("T")
 
@@ -94,7 +94,7 @@ class NatsServer(Nats):
     """
 
     def __init__(self, payload: int = 64 * 1024, member: str = "") -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="bemi-nats-"))
+        self._directory = server_folder("bemi-nats-")
         self.port = free_port()
         self._configuration = self._directory / "nats.conf"
         self._configuration.write_text(

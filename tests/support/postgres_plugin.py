@@ -12,6 +12,7 @@ import pytest
 from sample_project.postgres_programs import ServerError
 from sample_project.postgres_server import Server, postgres_server
 from tests.support import roles
+from tests.support.server_folder import roomy_memory
 
 _SERVER = pytest.StashKey[Server]()
 _VERSION = pytest.StashKey[int]()
@@ -21,7 +22,7 @@ _server = ExitStack()
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     try:
-        server = _server.enter_context(postgres_server())
+        server = _server.enter_context(postgres_server(temporary_in=roomy_memory()))
     except ServerError as error:
         raise pytest.UsageError(str(error)) from error
     early_config.add_cleanup(_server.close)

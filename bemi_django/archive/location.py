@@ -171,6 +171,8 @@ def open_location(address: str) -> Location:
     name = _SECRET.sub("", address)
     try:
         files, root = fs.FileSystem.from_uri(address)
+        if not root and files.type_name != "local":
+            raise ValueError
     # The messages quote the address, which may hold a password.
     except (OSError, ValueError, NotImplementedError):
         raise ArchiveError(

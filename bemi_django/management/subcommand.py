@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from typing import Any
 
 #: The option in which :func:`add_choice_of_log` keeps the alias.
@@ -33,3 +34,18 @@ def add_choice_of_log(subcommand: ArgumentParser) -> None:
         metavar="ALIAS",
         help="alias of the database whose log is meant, if there are several (BEMI_DESTINATIONS)",
     )
+
+
+def require_text(options: Mapping[str, Any]) -> None:
+    """Check that what was typed can be stored and printed.
+
+    Args:
+        options: The arguments of a command.
+
+    Raises:
+        UnicodeEncodeError: One has bytes that are not UTF-8.
+    """
+    for value in options.values():
+        for text in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(text, str):
+                text.encode()

@@ -22,6 +22,12 @@ _EXISTS = """
 SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')
 """
+# What a partition has is recorded under the name of its root.
+_ROOT = """
+SELECT rn.nspname, r.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_class r ON r.oid = pg_partition_root(c.oid) JOIN pg_namespace rn ON rn.oid = r.relnamespace
+WHERE n.nspname = %s AND c.relname = %s AND c.relispartition
+"""
 _IS_LOGGED = """SELECT EXISTS (SELECT FROM {} WHERE "table" = %s AND schema = %s)"""
 _MAY_READ = (
     "SELECT has_table_privilege(_bemi.log_v1(), 'SELECT'), has_table_privilege('_bemi.retention', 'SELECT')"
@@ -170,6 +176,8 @@ def _rule(named: NamedRule) -> TableRule:
     if not named.name:
         return TableRule(None, None, named.period, named.is_held)
     schema, table = _of_model(named.model) if named.model is not None else _of_table(named.name)
+    if schema is not None:
+        _require_root(named.name, schema, table)
     return TableRule(schema, table, named.period, named.is_held)
 
 
@@ -193,6 +201,23 @@ def _of_table(name: str) -> tuple[str, str]:
     if _is_remembered(schema, table):
         return schema, table
     raise BemiError(f"BEMI_RETENTION or BEMI_LEGAL_HOLD names {name!r}, which is neither a model nor a table")
+
+
+def _require_root(name: str, schema: str, table: str) -> None:
+    """Check that a table is no partition, unless the log has changes of the time before it was one.
+
+    Raises:
+        BemiError: The rule would be for nothing.
+    """
+    for alias in _sources():
+        with closed_cursor(alias) as cursor:
+            cursor.execute(_ROOT, [schema, table])
+            root = cursor.fetchone()
+        if root is not None and not _is_remembered(schema, table):
+            raise BemiError(
+                f"BEMI_RETENTION or BEMI_LEGAL_HOLD names {name!r}, a partition, whose changes are recorded "
+                f"as those of {'.'.join(root)}: name that table"
+            )
 
 
 def _is_remembered(schema: str, table: str) -> bool:

@@ -34,7 +34,7 @@ from bemi_django.management.output.closed_output import ended_with
 from bemi_django.management.output.log_output import VisibleOutput
 from bemi_django.management.retention import convert_command, prune_command
 from bemi_django.management.slot_command import create_slot
-from bemi_django.management.subcommand import CHOSEN_LOG, INTERRUPTED
+from bemi_django.management.subcommand import CHOSEN_LOG, INTERRUPTED, require_text
 from bemi_django.management.worker import consume_command, letters_command, skip_command, worker_command
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.management.worker.stop_signals import interruptible
@@ -87,6 +87,7 @@ class Command(BaseCommand):
             self.stdout.write(f"nothing to do: no changes of {database} are recorded")
             return
         try:
+            require_text(options)
             # A command without a project has an option of its own for its one log.
             log = destinations.choosing(options.get(CHOSEN_LOG))
             with ended_with(self.stdout), log, interruptible():

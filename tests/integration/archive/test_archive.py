@@ -364,6 +364,8 @@ def test_a_stranger_with_locks_stops_neither_archives_nor_imports(bemi: Bemi) ->
         (["archive", "--before", "2003-07", "--to", "xyz://user:secret@place/x"], "cannot open the archive"),
         (["import", "yesterday"], "'yesterday' is not a month"),
         (["import", "2003-05"], "does not have 2003-05; it has no month"),
+        (["import", "2003-05", "--from", "s3://"], "cannot open the archive s3://"),
+        (["archive", "query", "SELECT '\udcff'"], "arguments in UTF-8"),
         (["archive", "query", "SELECT 1"], "has no month: run"),
     ],
 )

@@ -147,6 +147,11 @@ def test_a_legal_hold_stops_it(log: None, settings: Any, hold: Any) -> None:
             "of public.shop_category for '30 days' and for '7 years': name the table once",
         ),
         ("BEMI_LEGAL_HOLD", ["public.nothing"], "'public.nothing', which is neither"),
+        (
+            "BEMI_LEGAL_HOLD",
+            ["_bemi.activity_operations"],
+            "a partition, whose changes are recorded as those of _bemi.activity: name",
+        ),
     ],
 )
 def test_with_a_wrong_setting_nothing_is_removed(

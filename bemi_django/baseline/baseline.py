@@ -12,6 +12,7 @@ import psycopg2.errors
 
 from bemi_django.baseline.baselined import Baselined
 from bemi_django.baseline.progress_record import BaselineProgress, ProgressRecord
+from bemi_django.baseline.range_query import trial
 from bemi_django.baseline.ranges import Ranges
 from bemi_django.baseline.read_table import read_table
 from bemi_django.exceptions import BemiError, LogBehind, first_line
@@ -30,6 +31,7 @@ RANGE_ROWS = 1000
 #: How often a range is read again before the command gives up.
 _ATTEMPTS = 20
 _CHANGED = "one of its rows is being changed or locked all the time: run the command again, which continues"
+_NO_LOG = "there is no log of the slot {} yet: run 'manage.py bemi run'"
 _DEBEZIUM = "the log of {} is written from Debezium's records: let its connector take a snapshot"
 #: Seconds to wait for a row that somebody changes, more with each attempt.
 _FREE = 0.05
@@ -87,12 +89,15 @@ def baseline(config: WorkerConfig, options: BaselineOptions) -> Iterator[Baselin
         The result of each table or partition.
 
     Raises:
-        BemiError: A table is not tracked, the log stands still, or it is written from Debezium's records.
+        BemiError: A table is not tracked, or the log stands still, has not begun, or is written from
+            Debezium's records.
     """
     with closing(connect_source(config)) as source, closing(connect_destination(config)) as destination:
         destination.set_session(autocommit=True)
         checkpoint = Checkpoints(destination, config.slot).read()
-        if checkpoint is not None and not checkpoint.origin.publication:
+        if checkpoint is None:
+            raise BemiError(_NO_LOG.format(config.slot))
+        if not checkpoint.origin.publication:
             # It moves on, and nobody takes the rows.
             raise BemiError(_DEBEZIUM.format(config.slot))
         with source.cursor() as cursor:
@@ -123,6 +128,9 @@ class _Recording(NamedTuple):
                         f"its key ({', '.join(masked)}) is masked in the log, so its rows cannot be told "
                         "from those with changes: it is left out"
                     )
+                if self.options.condition:
+                    # What fails has not begun.
+                    cursor.execute(trial(table, self.options.condition))
                 sink = self.options.sink
                 name_of_claim = f"_bemi.baseline/{sink and f'{sink}/'}{oid}/{self.options.condition}"
                 claim = Claim(cursor, name_of_claim, "_bemi.baselines", "INSERT")
@@ -228,7 +236,7 @@ class _Recording(NamedTuple):
             cursor.execute(_HISTORY, [self.config.slot])
             found = cursor.fetchone()
         if found is None:
-            raise BemiError(f"there is no log of the slot {self.config.slot} yet: run 'manage.py bemi run'")
+            raise BemiError(_NO_LOG.format(self.config.slot))
         return str(found[0])
 
     def _owner(self) -> str:

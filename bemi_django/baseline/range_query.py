@@ -30,6 +30,10 @@ SELECT count(*), (SELECT count(*) FROM left_for_worker),
        (SELECT last.place FROM kept last ORDER BY last.number DESC LIMIT 1)
 FROM kept
 """)
+_NO_ROWS = SQL("""
+SELECT CASE WHEN {condition}
+    THEN true END FROM ONLY {table} _bemi_row LIMIT 0
+""")
 _NEXT = SQL(
     "SELECT ARRAY[{place}]::text[] FROM ONLY {table} _bemi_row WHERE {after} ORDER BY {order} LIMIT 1"
 )
@@ -68,6 +72,11 @@ def leave_range(
         lock=SQL("FOR SHARE" if is_locking else ""),
         size=Literal(size),
     )
+
+
+def trial(table: ReadTable, condition: str) -> Composable:
+    """Return a query that reads no row, and fails if the server does not understand a condition."""
+    return _NO_ROWS.format(condition=SQL(condition), table=Identifier(table.schema, table.name))
 
 
 def next_place(table: ReadTable, after: Sequence[str] | None) -> Composable:

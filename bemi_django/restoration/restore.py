@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 import psycopg2
 
-from bemi_django.exceptions import BemiError
+from bemi_django.exceptions import BemiError, HistoryError
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.stream.connections import connect_destination, connect_source
 from bemi_django.restoration.filling import NAMED, Filled, fill
@@ -20,6 +20,7 @@ from bemi_django.restoration.swap import swap
 from bemi_django.time_travel.moments import Moment
 from bemi_django.verification.moment import take_moment, wait_for_log
 from bemi_django.wire import CONTEXT_SETTING, SKIP_KEY
+from bemi_django.wire.lsn import format_lsn, parse_lsn
 from bemi_django.wire.slot_name import sink_of_queue
 
 #: Seconds without any progress of the log after which it is considered to stand still.
@@ -87,13 +88,16 @@ def restore_table(
         context: The context of the rows, which are counted in the log and not recorded one by one.
 
     Raises:
-        BemiError: The log has no rows of the table, or the new one cannot be created.
+        BemiError: The log has no rows of the table, the new one cannot be created, or the moment is in the
+            future.
     """
     with closing(connect_source(config)) as source, closing(connect_destination(config)) as destination:
         destination.set_session(autocommit=True)
         at = take_moment(source)
         wait_for_log(source, destination, config.slot, at, PATIENCE_SECONDS)
         logged = LoggedTable(destination, config.slot, at.database, *old)
+        if isinstance(moment, str) and parse_lsn(moment) > at.lsn:
+            raise HistoryError(f"{moment} is in the future: the server's WAL ends at {format_lsn(at.lsn)}")
         bound, when = _bound(logged, moment)
         facts = logged.facts(bound)
         if not facts.has_rows:

@@ -16,6 +16,7 @@ from bemi_django.time_travel import late
 from bemi_django.time_travel.snapshots import Snapshot
 from bemi_django.wire.ids import sequence_in
 from bemi_django.wire.lsn import format_lsn
+from bemi_django.wire.sequence import MAX_LSN
 
 
 class JustBefore(NamedTuple):
@@ -126,8 +127,9 @@ def _of_change(cursor: Any, change: Change) -> LogPosition:
 
 
 def _lsn(text: str) -> int:
-    if found := _LSN.fullmatch(text):
-        return int(found[1], 16) << 32 | int(found[2], 16)
+    found = _LSN.fullmatch(text)
+    if found and (lsn := int(found[1], 16) << 32 | int(found[2], 16)) <= MAX_LSN:
+        return lsn
     raise HistoryError(
         f"{text!r} is not a moment: pass an ISO datetime, an LSN (16/B374D848), a transaction id or change id"
     )

@@ -14,7 +14,8 @@ _SUFFIX = 8
 # A part in double quotes, as in SQL, or whatever is before the next dot.
 _PART = r'"(?:[^"]|"")+"|[^".][^.]*'
 _NAME = re.compile(rf"(?:({_PART})\.)?({_PART})", re.DOTALL)
-_RESERVED = re.compile(r"pg_.*|information_schema|_bemi(_past_.*)?", re.DOTALL)
+#: Schemas of the server, and our own.
+RESERVED = re.compile(r"pg_.*|information_schema|_bemi(_past_.*)?", re.DOTALL)
 
 
 class TableName(NamedTuple):
@@ -85,7 +86,7 @@ def parse(value: object) -> TableName:
         )
     if found.schema is not None and _size(found.schema) > LONGEST:
         raise ValueError(f"shorten {found.schema!r} to {LONGEST} bytes, which is what PostgreSQL allows")
-    if found.schema is not None and _RESERVED.fullmatch(found.schema):
+    if found.schema is not None and RESERVED.fullmatch(found.schema):
         raise ValueError(f"choose another schema: {found.schema!r} is reserved")
     return found
 

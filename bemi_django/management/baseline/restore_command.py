@@ -27,7 +27,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--to",
         metavar="SCHEMA.TABLE",
-        type=_name,
+        type=_new_name,
         help="the table to create (default: the name with _restored)",
     )
 
@@ -67,3 +67,10 @@ def _name(text: str) -> tuple[str, str]:
     if len(found.name.encode("utf-8", "surrogatepass")) > table_name.LONGEST:
         raise ArgumentTypeError(f"{found.name!r} is longer than the {table_name.LONGEST} bytes of a name")
     return found.schema, found.name
+
+
+def _new_name(text: str) -> tuple[str, str]:
+    schema, name = _name(text)
+    if table_name.RESERVED.fullmatch(schema):
+        raise ArgumentTypeError(f"choose another schema: {schema!r} is reserved")
+    return schema, name

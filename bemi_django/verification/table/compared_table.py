@@ -9,6 +9,7 @@ from psycopg2.sql import SQL, Composable, Identifier
 
 from bemi_django.exceptions import BemiError
 from bemi_django.verification.table.versions import TableVersion, own_versions, read_versions
+from bemi_django.wire.table_name import split
 
 _TRACKED = """
 SELECT c.oid::bigint, n.nspname || '.' || c.relname, (
@@ -139,7 +140,8 @@ def tracked_tables(server: Any, publication: str, only: Sequence[str]) -> list[T
     Args:
         server: A connection to the source whose search_path is ``pg_catalog``.
         publication: The name of the publication.
-        only: Names as ``schema.table`` to choose from them; empty for all.
+        only: Names as ``schema.table`` to choose from them, as they are printed or with parts in double
+            quotes; empty for all.
 
     Raises:
         BemiError: If ``only`` names a table that is not tracked.
@@ -147,10 +149,17 @@ def tracked_tables(server: Any, publication: str, only: Sequence[str]) -> list[T
     with server.cursor() as cursor:
         cursor.execute(_TRACKED, [publication])
         tables = [TrackedTable(*row) for row in cursor.fetchall()]
-    unknown = set(only) - {table.name for table in tables}
-    if unknown:
+    names = {table.name for table in tables}
+    chosen = {name if name in names else _printed(name) for name in only}
+    if unknown := chosen - names:
         raise BemiError(f"not tracked: {', '.join(sorted(unknown))}")
-    return [table for table in tables if not only or table.name in only]
+    return [table for table in tables if not only or table.name in chosen]
+
+
+def _printed(name: str) -> str:
+    """Return a name whose parts may be in double quotes as tables are printed."""
+    parts = split(name)
+    return name if parts is None or parts.schema is None else ".".join(parts)
 
 
 def read_table(server: Any, oid: int) -> ComparedTable | None:

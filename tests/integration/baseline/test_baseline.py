@@ -581,6 +581,8 @@ def test_the_command_says_what_it_did_and_what_is_wrong(book: Pipeline) -> None:
         for condition in ("nonsense = 1", "generate_series(1, 2) > 0"):
             with pytest.raises(CommandError, match="1 of 1 tables were not read to their end"):
                 command("lab.book", "--where", condition)
+        assert execute("SELECT count(*) FROM _bemi.baselines WHERE ended_at IS NULL") == [(0,)]
+        assert "0 of them recorded" in command('"lab".book', "--where", "id = 1")
 
 
 @pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf", "1e-300", "x"])

@@ -59,6 +59,8 @@ Type = Domain | Array | Composite | Castable | Plain
 Cast = Callable[[Castable, bytes], bytes]
 #: The depth to which composite types and arrays may be nested.
 _MAX_DEPTH = 100
+#: Fields of composite types in the columns of a table, each counted at every depth at which it stands.
+_MAX_PARTS = 100_000
 #: The types that PostgreSQL ships with have smaller oids.
 _FIRST_USER_OID = 16384
 
@@ -128,38 +130,68 @@ _PURE = frozenset((*_ENCODERS.values(), text))
 _VECTORS = {22: number, 30: text}  # int2vector, oidvector: printed as 1 2 3
 
 
-def encoder(oid: int, types: Mapping[int, Type], cast: Cast, depth: int = 0) -> Encoder:
+def encoder(oid: int, types: Mapping[int, Type], cast: Cast) -> Encoder:
     """Return the encoder of a type.
 
     Args:
         oid: The type.
         types: The types that have parts, by oid.
         cast: Renders the values of types that have a cast to json.
-        depth: The number of types that the type is a part of.
     """
-    if depth > _MAX_DEPTH:
-        return _too_deep
-    type_ = types.get(oid)
-    while isinstance(type_, Domain):
-        oid = type_.base
-        type_ = types.get(oid)
-    if oid in _VECTORS:
-        element = _VECTORS[oid]
-        return lambda value: b"[" + b",".join(map(element, value.split())) + b"]"
-    if isinstance(type_, Array):
-        element_encoder = encoder(type_.element, types, cast, depth + 1)
-        return ArrayEncoder(rendering(element_encoder), type_.delimiter.encode())
-    if isinstance(type_, Composite):
-        fields = [(name.encode(), encoder(field, types, cast, depth + 1)) for name, field in type_.fields]
-        return CompositeEncoder([(text(name), rendering(field)) for name, field in fields])
-    if isinstance(type_, Castable):
-        if type_.source == hstore_values.SOURCE:
-            return HstoreEncoder(rendering(text))
-        castable = type_
-        return lambda value: cast(castable, value)
-    if type_ is None and oid >= _FIRST_USER_OID:
-        return _unknown
-    return _ENCODERS.get(oid, text)
+    return Encoders(types, cast).of(oid)
+
+
+class Encoders:
+    """Makes the encoders of the columns of a table.
+
+    Each is made once: a type may have another one in it many times, which has a third one many times.
+
+    Args:
+        types: The types that have parts, by oid.
+        cast: Renders the values of types that have a cast to json.
+    """
+
+    def __init__(self, types: Mapping[int, Type], cast: Cast) -> None:
+        self._types = types
+        self._cast = cast
+        self._made: dict[tuple[int, int], Encoder] = {}
+        self._parts = 0
+
+    def of(self, oid: int, depth: int = 0) -> Encoder:
+        """Return the encoder of a type that is a part of so many others."""
+        found = self._made.get((oid, depth))
+        if found is None:
+            if depth > _MAX_DEPTH or self._parts > _MAX_PARTS:
+                return _too_deep
+            found = self._made[oid, depth] = self._make(oid, depth)
+        return found
+
+    def _make(self, oid: int, depth: int) -> Encoder:
+        type_ = self._types.get(oid)
+        while isinstance(type_, Domain):
+            oid = type_.base
+            type_ = self._types.get(oid)
+        if isinstance(type_, Array):
+            element = self.of(type_.element, depth + 1)
+            return ArrayEncoder(rendering(element), type_.delimiter.encode())
+        if isinstance(type_, Composite):
+            self._parts += len(type_.fields)
+            fields = [(name.encode(), self.of(field, depth + 1)) for name, field in type_.fields]
+            return CompositeEncoder([(text(name), rendering(field)) for name, field in fields])
+        return self._scalar(oid, type_)
+
+    def _scalar(self, oid: int, type_: Type | None) -> Encoder:
+        if oid in _VECTORS:
+            element = _VECTORS[oid]
+            return lambda value: b"[" + b",".join(map(element, value.split())) + b"]"
+        if isinstance(type_, Castable):
+            if type_.source == hstore_values.SOURCE:
+                return HstoreEncoder(rendering(text))
+            castable = type_
+            return lambda value: self._cast(castable, value)
+        if type_ is None and oid >= _FIRST_USER_OID:
+            return _unknown
+        return _ENCODERS.get(oid, text)
 
 
 def rendering(encode: Encoder) -> Rendering:

@@ -268,6 +268,26 @@ def test_types_may_be_nested_deeply() -> None:
     assert encoder_of(50_000, rows, lambda type_, value: value)(b"()") == b'{"a":null}'
 
 
+def test_types_may_have_others_in_them_many_times() -> None:
+    # Without the encoders of before, each level would double what is made.
+    rows: dict[int, Type] = {
+        number: Composite((("a", number + 1), ("b", number + 1))) for number in range(50_000, 50_090)
+    }
+    rows[50_090] = Composite(tuple((f"c{number}", 50_091 + number) for number in range(9)))
+    # Each of these is at many depths.
+    rows |= {
+        50_091 + level: Composite(
+            tuple((f"d{number}", 50_092 + level + number % 90) for number in range(1_600))
+        )
+        for level in range(200)
+    }
+    for oid in (50_000, 50_091):
+        encode = encoder_of(oid, rows, lambda type_, value: value)
+        fields = rows[oid].fields  # type: ignore[union-attr]
+        printed = b"(" + b"," * (len(fields) - 1) + b")"
+        assert json.loads(encode(printed)) == dict.fromkeys(name for name, _ in fields)
+
+
 def test_beyond_a_limit_nested_types_are_unavailable() -> None:
     arrays: dict[int, Type] = {number: Array(number + 1, ",") for number in range(50_000, 50_101)}
     arrays[50_101] = Array(OIDS["int4"], ",")

@@ -127,8 +127,9 @@ class LayoutCatalog:
         tables = {root, (relation.schema, relation.name), described.name, described.root}
         recorded = {name: oid for name, oid in columns.items() if name not in ignored}
         masks = self.masks.of_table(relation.oid, tables, recorded, described)
+        made = values.Encoders(types, self._cast)
         encoders = tuple(
-            None if name in ignored else masked(values.encoder(oid, types, self._cast), masks.get(name))
+            None if name in ignored else masked(made.of(oid), masks.get(name))
             for name, oid in columns.items()
         )
         if self.is_canonical:

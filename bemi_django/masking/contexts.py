@@ -36,8 +36,9 @@ _OPTIONS = ("only", "binary")
 _ANOTHER = re.compile(r";\s*\S")
 _ENCODED_LETTER = re.compile(r"\\u00[4-7]")
 _ENCODED_NAME = re.compile(r'u&"', re.IGNORECASE)
-#: The greatest number of names of an object that are remembered: those of an application come again.
-_USUAL = 32
+#: What is remembered, because it comes again: the greatest number of names of an object, bytes of their
+#: context, and characters of a word. Anybody may send others, of megabytes.
+_USUAL, _USUAL_CONTEXT, _USUAL_WORD = 32, 16 * 1024, 200
 
 
 class ContextMasks:
@@ -80,7 +81,12 @@ class ContextMasks:
             values = read(context)
         sql = values.get(SQL_KEY)
         hidden = self.statement(sql, is_touching=is_touching) if isinstance(sql, str) else sql
-        if hidden == sql and INVALID_KEY not in values and not self._has_masked_key(values):
+        is_usual = len(context) <= _USUAL_CONTEXT
+        if (
+            hidden == sql
+            and INVALID_KEY not in values
+            and not self._has_masked_key(values, is_usual=is_usual)
+        ):
             return context
         values = mask_values(read(context), self._find)
         if isinstance(sql, str):
@@ -92,7 +98,7 @@ class ContextMasks:
 
     def mentions(self, text: str) -> bool:
         """Return whether a text that is neither JSON nor SQL may hold what is masked."""
-        return _ENCODED_LETTER.search(text) is not None or any(map(self._is_mentioned, _WORD.findall(text)))
+        return _ENCODED_LETTER.search(text) is not None or any(map(self._mentions, _WORD.findall(text)))
 
     def statement(self, sql: str, *, is_touching: bool = False) -> str:
         """Return a statement, without its literals if it may touch what is masked."""
@@ -111,21 +117,27 @@ class ContextMasks:
         # A statement that was cut may go on with anything.
         if len(sql) >= MAX_SQL_CHARACTERS or calls_functions(sql) or _ENCODED_NAME.search(sql):
             return None
-        if any(map(self._is_mentioned, _WORD.findall(sql))):
+        if any(map(self._mentions, _WORD.findall(sql))):
             return None
         return _tables_in(sql.lower())
 
-    def _has_masked_key(self, values: Any, keys: tuple[str, ...] = ()) -> bool:
+    def _mentions(self, word: str) -> bool:
+        return (self._is_mentioned if len(word) <= _USUAL_WORD else self._rules.is_mentioned)(word)
+
+    def _has_masked_key(self, values: Any, keys: tuple[str, ...] = (), *, is_usual: bool) -> bool:
         if isinstance(values, dict):
             names = tuple(values)
-            is_one_masked = self._names_masked if len(names) <= _USUAL else self._is_one_masked
+            is_one_masked = self._names_masked if is_usual and len(names) <= _USUAL else self._is_one_masked
             if is_one_masked(keys, names):
                 return True
             for key, item in values.items():
-                if isinstance(item, (dict, list)) and self._has_masked_key(item, (*keys, key)):
+                is_nested = isinstance(item, (dict, list))
+                if is_nested and self._has_masked_key(item, (*keys, key), is_usual=is_usual):
                     return True
             return False
-        return isinstance(values, list) and any(self._has_masked_key(item, keys) for item in values)
+        return isinstance(values, list) and any(
+            self._has_masked_key(item, keys, is_usual=is_usual) for item in values
+        )
 
     def _is_one_masked(self, keys: tuple[str, ...], names: tuple[str, ...]) -> bool:
         """Return whether a value is masked of an object under some keys, which has values of these names."""

@@ -16,6 +16,8 @@ WORDS = (
     "secret", "secret_key", "session_data", "session_key", "sessionid", "signing_key",
     "social_security_number", "ssh_key", "ssn", "token", "totp",
 )  # fmt: skip
+#: In small letters, any name that means a secret has one of these in it, however it is written.
+TELLING = tuple(sorted({max(word.split("_"), key=len) for word in WORDS}, key=len))
 #: Columns whose names do not say what is in them.
 COLUMNS = ("authtoken_token.key", "otp_*.key")
 
@@ -27,17 +29,27 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _NO_WORD = re.compile(r"[\W_]+")
 
 
-@lru_cache(maxsize=8192)
+# Characters that are read of a name, from its end, and those of the longest one that is remembered.
+_LONGEST_READ, _LONGEST_REMEMBERED = 200, 200
+
+
 def is_secret(name: str) -> bool:
     """Return whether a column, a key or an option with this name holds a secret.
 
     Args:
         name: In any usual form: ``api_key``, ``apiKey``, ``API-Key``.
     """
+    return _remembered(name) if len(name) <= _LONGEST_REMEMBERED else _means_secret(name)
+
+
+def _means_secret(name: str) -> bool:
     # "apiKey" is two words, and "passWord" is one.
     return any(_is_secret(words) for words in (_CAMEL.sub("_", name), name))
 
 
+_remembered = lru_cache(maxsize=8192)(_means_secret)
+
+
 def _is_secret(name: str) -> bool:
     words = _NO_WORD.sub("_", name).strip("_").lower()
-    return len(words) <= 200 and _SECRET.fullmatch(words) is not None
+    return _SECRET.fullmatch(words[-_LONGEST_READ:]) is not None

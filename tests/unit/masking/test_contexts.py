@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import orjson
@@ -128,6 +129,20 @@ def test_what_is_remembered_of_names_is_of_the_place_where_they_stand() -> None:
         content = orjson.dumps(context)
         # What was read of it is not changed.
         assert orjson.loads(masks.masked(content)) == orjson.loads(masks.masked(content)) == expected
+
+
+def test_large_names_and_words_are_not_remembered() -> None:
+    masks = ContextMasks(DEFAULT)
+    tracemalloc.start()
+    try:
+        for number in range(30):
+            large = f"{number}{'x' * 100_000}"
+            for context in ({large: 1}, {"a": {large: 1}}, {"_bemi_invalid": large}):
+                assert orjson.loads(masks.masked(orjson.dumps(context))) == context
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 2_000_000
 
 
 def test_a_statement_that_comes_again_is_judged_by_the_tables_that_there_are_then() -> None:

@@ -219,9 +219,12 @@ DECLARE
     next constant timestamptz := first + interval '1 month';
     bounds constant text := format('FOR VALUES FROM (%L) TO (%L)', first, next);
     place record;
+    -- In milliseconds; 0 is for ever.
+    patience constant integer := (SELECT s.setting FROM pg_settings s WHERE s.name = 'lock_timeout')::integer;
     month text;
     made text;
     tries integer := 0;
+    failures integer := 0;
 BEGIN
     SELECT n.nspname AS schema, c.relname AS name, pg_get_userbyid(c.relowner) AS owner
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = log INTO place;
@@ -241,19 +244,38 @@ BEGIN
         RETURN false;
     END IF;
     month := place.name || to_char(first, '_YYYY_MM');
-    -- The name may belong to a table of somebody else.
-    WHILE to_regclass(format('%I.%I', place.schema, month)) IS NOT NULL LOOP
-        tries := tries + 1;
-        month := place.name || to_char(first, '_YYYY_MM_') || tries;
-        -- A longer name would be cut to one that is taken.
-        IF octet_length(month) > 63 THEN
-            RAISE EXCEPTION USING ERRCODE = 'duplicate_table', MESSAGE = format(
-                'The name %I.%I is taken, and the log needs it for a partition. Rename what has it.', place.schema,
-                place.name || to_char(first, '_YYYY_MM'));
-        END IF;
+    LOOP
+        -- The name may belong to a table or a type of somebody else.
+        WHILE to_regclass(format('%I.%I', place.schema, month)) IS NOT NULL OR EXISTS (
+            SELECT FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+            WHERE n.nspname = place.schema AND t.typname = month::name)
+        LOOP
+            tries := tries + 1;
+            month := place.name || to_char(first, '_YYYY_MM_') || tries;
+            -- A longer name would be cut to one that is taken.
+            IF octet_length(month) > 63 THEN
+                RAISE EXCEPTION USING ERRCODE = 'duplicate_table', MESSAGE = format(
+                    'The name %I.%I is taken, and the log needs it for a partition. Rename what has it.', place.schema,
+                    place.name || to_char(first, '_YYYY_MM'));
+            END IF;
+        END LOOP;
+        made := format('%I.%I', place.schema, month);
+        BEGIN
+            -- Somebody may take it in a transaction that does not end.
+            PERFORM set_config('lock_timeout', least(nullif(patience, 0), 1000)::text, true);
+            EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING ALL)', made, log);
+            PERFORM set_config('lock_timeout', patience::text, true);
+            EXIT;
+        EXCEPTION WHEN lock_not_available OR duplicate_table OR duplicate_object OR unique_violation THEN
+            failures := failures + 1;
+            IF failures = 5 OR octet_length(place.name) > 47 THEN
+                RAISE;
+            END IF;
+            -- One that nobody expects.
+            tries := tries + 1 + floor(random() * 1000000)::integer;
+            month := place.name || to_char(first, '_YYYY_MM_') || tries;
+        END;
     END LOOP;
-    made := format('%I.%I', place.schema, month);
-    EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING ALL)', made, log);
     IF EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = log AND g.tgname = '_bemi_append_only') THEN
         PERFORM _bemi.protect_v1(made::regclass);
     END IF;

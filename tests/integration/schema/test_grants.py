@@ -331,10 +331,25 @@ def test_a_log_of_another_owner_gets_no_partition(roles: dict[str, dict[str, Any
 def test_an_impostor_of_the_name_of_a_partition_is_left_alone(roles: dict[str, dict[str, Any]]) -> None:
     with superuser("roles") as opened, opened.cursor() as cursor:
         cursor.execute("CREATE TABLE public.changes_2031_01 (id int)")
+        # A table has a type with its name.
+        cursor.execute("CREATE TYPE public.changes_2031_01_1 AS ENUM ()")
         cursor.execute("SELECT _bemi.partition_v1('2031-01-15'), _bemi.partition_v1('2031-01-16')")
         assert cursor.fetchone() == (True, False)
-        cursor.execute("SELECT relispartition FROM pg_class WHERE relname = 'changes_2031_01_1'")
+        cursor.execute("SELECT relispartition FROM pg_class WHERE relname = 'changes_2031_01_2'")
         assert cursor.fetchone() == (True,)
+        with superuser("roles") as other, other.cursor() as taking:
+            # In a transaction that does not end.
+            taking.execute(
+                "BEGIN; SET LOCAL _bemi.is_following = 'yes'; CREATE TABLE changes_2031_02 (id int)"
+            )
+            cursor.execute("SET lock_timeout = '10ms'; SELECT _bemi.partition_v1('2031-02-15')")
+            assert cursor.fetchone() == (True,)
+            cursor.execute("SHOW lock_timeout")
+            assert cursor.fetchone() == ("10ms",)
+        cursor.execute(
+            "SELECT count(*) FROM pg_class WHERE relispartition AND relname ~ '^changes_2031_02_[0-9]+$'"
+        )
+        assert cursor.fetchone() == (1,)
 
 
 def test_names_that_mean_something_in_sql_are_quoted(roles: dict[str, dict[str, Any]]) -> None:

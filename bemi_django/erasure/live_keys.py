@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from itertools import product
+from typing import Any
 
 from django.db import DatabaseError
 
@@ -14,7 +15,7 @@ from bemi_django.erasure.targets.target import Target
 from bemi_django.exceptions import BemiError
 from bemi_django.log.conditions import value_of
 from bemi_django.log.live.live_rows import find_rows
-from bemi_django.log.live.live_tables import read_catalog
+from bemi_django.log.live.live_tables import LiveTable, read_catalog
 from bemi_django.log.live.row_session import row_session, without_policies
 from bemi_django.log.lossless_json import loads
 from bemi_django.models import Change
@@ -57,9 +58,7 @@ def _is_there(target: Target, keys: list[str], alias: str) -> bool:
         if table is None or table.primary is None:
             return False
         columns = table.primary.columns
-        wanted = [
-            dict(zip(columns, [key] if len(columns) == 1 else loads(key), strict=False)) for key in keys
-        ]
+        wanted = [dict(zip(columns, _parts(table, key), strict=False)) for key in keys]
         try:
             with without_policies(cursor):
                 return bool(find_rows(cursor, table, wanted, lock=False))
@@ -69,3 +68,11 @@ def _is_there(target: Target, keys: list[str], alias: str) -> bool:
                 f"whether a row of {target.name} is still there, whose key has to be hashed, cannot be told "
                 f"({said}): run this as a role that may read all rows of the table"
             ) from error
+
+
+def _parts(table: LiveTable, key: str) -> list[Any]:
+    """Return the values of a key, which is printed: in JSON, a text has quotes then."""
+    if len(table.key) > 1:
+        found: list[Any] = loads(key)
+        return found
+    return [loads(key) if table.key[0] in table.documents else key]

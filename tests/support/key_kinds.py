@@ -46,6 +46,8 @@ KINDS = {
     "document": Kind(
         "jsonb", '{"mail": "ann@example.org"}', '["ann@example.net"]', '{"mail": "ann@example.org", "n": 1}'
     ),
+    "scalar": Kind("jsonb", '"null"', '"12.50"', "null"),
+    "literal": Kind("jsonb", "true", "false", '"true"'),
     "enum": Kind("kind_of_key", "very \"odd\", 'kind'", "former", "1"),
 }
 

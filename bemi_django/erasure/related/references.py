@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from bemi_django import conf
 from bemi_django.erasure.related.spellings import Spellings
 from bemi_django.erasure.targets.shared_rows import own_times
-from bemi_django.erasure.targets.target import During, Target, values_of_key
+from bemi_django.erasure.targets.target import During, Target, may_be_key, values_of_key
 from bemi_django.log.conditions import in_table, value_of
 from bemi_django.log.live.name_catalog import column_names
 from bemi_django.log.places import Place, model_of
@@ -99,4 +99,6 @@ def _values_of_keys(
     referring = None if is_known else log.filter(in_table(reference.child))
     names = [name for (name,) in named_columns(reference.child, reference.columns)]
     for span in (span for span in parent.spans if span.key not in shared):
-        yield from ((value,) for value in values_of_key(span.key, parent.texts, referring, names))
+        for value in values_of_key(span.key, parent.texts, referring, names):
+            if not is_known or may_be_key(log, parent, span.key, value):
+                yield (value,)

@@ -184,7 +184,7 @@ def is_text(log: Any, columns: Iterable[str], key: str) -> bool:
     if not looks_like_number(key) and not key.startswith("["):
         return False
     own = Q(primary_key=key) | Q(previous_primary_key=key)
-    return bool(log.filter(own & _has_text(columns, key)).exists())
+    return bool(log.filter(own & _has(columns, key)).exists())
 
 
 def values_of_key(key: str, texts: Collection[str], log: Any, columns: Iterable[str]) -> Iterator[Any]:
@@ -199,8 +199,24 @@ def values_of_key(key: str, texts: Collection[str], log: Any, columns: Iterable[
     is_number = key not in texts and _NUMBER_OF_JSON.fullmatch(key) is not None
     if is_number:
         yield loads(key)
-    if not is_number or (log is not None and log.filter(_has_text(columns, key)).exists()):
+    if not is_number or (log is not None and log.filter(_has(columns, key)).exists()):
         yield key
+
+
+def may_be_key(log: Any, target: Target, key: str, value: Any) -> bool:
+    """Return whether a key is printed of a value, as far as the log has rows with it.
+
+    In JSON, the text ``null`` is another key than what is printed so.
+
+    Args:
+        log: All changes.
+        target: The rows.
+        key: The key.
+        value: The value.
+    """
+    own = in_table(target.place) & (Q(primary_key=key) | Q(previous_primary_key=key))
+    rows = log.filter(own, operation__in=HAVING_VALUES)
+    return rows.filter(_has(target.key, value)).exists() or not rows.exists()
 
 
 def texts_like_numbers(found: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -209,8 +225,8 @@ def texts_like_numbers(found: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(looks_like_number, values)))
 
 
-def _has_text(columns: Iterable[str], text: str) -> Q:
-    conditions = (as_jsonb({name: text}) for name in columns)
+def _has(columns: Iterable[str], value: Any) -> Q:
+    conditions = (as_jsonb({name: value}) for name in columns)
     return reduce(
         or_, (Q(before__contains=each) | Q(after__contains=each) for each in conditions), Q(pk__in=[])
     )

@@ -8,19 +8,21 @@ from bemi_django.schema import installed
 from bemi_django.schema.search_path import closed_cursor
 from bemi_django.schema.sql import quote
 
-# What the application's migrations, event triggers and admin have to write, and what runs with its rights.
+# What the application's migrations, event triggers and admin have to write. If it owned them, it could give
+# them triggers and policies, which would run with the rights of the worker and of members of the log's owner.
 _OF_THE_APPLICATION = (
     "tracking", "replica_identities", "relations", "followed", "past", "alert_rules", "saved_views",
 )  # fmt: skip
 # What was removed from the log, and what may be.
 _REMOVED = "_bemi.completeness, _bemi.prunings, _bemi.pruned, _bemi.retention, _bemi.touched, _bemi.walked"
+# What runs with the rights of the application, or of nobody.
 _STAYS = ("follow_ddl_v1", "past_make_v1", "compute_v1")
 _OBJECTS = """
 SELECT kind, name FROM (
     SELECT 'TABLE' AS kind, c.oid::regclass::text AS name FROM pg_class c
     WHERE c.relkind IN ('r', 'p') AND (
         c.oid IN (SELECT relid FROM pg_partition_tree(_bemi.log_v1()))
-        OR c.relnamespace = '_bemi'::regnamespace AND c.relname <> ALL (%(kept)s::name[]))
+        OR c.relnamespace = '_bemi'::regnamespace)
     UNION ALL
     SELECT 'FUNCTION', p.oid::regprocedure::text FROM pg_proc p
     WHERE p.pronamespace = '_bemi'::regnamespace AND p.proname <> ALL (%(stays)s::name[])
@@ -38,7 +40,7 @@ def statements(using: str, owner: str) -> Iterator[str]:
     log = installed.log(using)
     schema, new = installed.schema_of(log), quote(owner)
     with closed_cursor(using) as cursor:
-        cursor.execute(_OBJECTS, {"kept": list(_OF_THE_APPLICATION), "stays": list(_STAYS)})
+        cursor.execute(_OBJECTS, {"stays": list(_STAYS)})
         objects = cursor.fetchall()
         cursor.execute(_APPLICATION)
         application, is_superuser = cursor.fetchone()

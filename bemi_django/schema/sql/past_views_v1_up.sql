@@ -357,11 +357,16 @@ SET jit = off
 SET lock_timeout = '2s'
 AS $function$
 DECLARE
+    due pg_catalog.oid[];
+BEGIN
+    -- It belongs to the application, which can alter it, and others call it.
+    IF pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.<>) 'pg_catalog, pg_temp' THEN
+        RAISE EXCEPTION USING ERRCODE = 'BEMI2', MESSAGE = 'somebody has altered _bemi.past_make_v1(): install it anew';
+    END IF;
     -- Views of dropped tables first: others may have their names now.
-    due constant oid[] := ARRAY(
+    due := ARRAY(
         SELECT k.relation FROM _bemi.past k WHERE k.is_due
         ORDER BY EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation), k.relation LIMIT most);
-BEGIN
     IF due <> '{}' THEN
         PERFORM _bemi.past_refresh_v1(due);
     END IF;

@@ -47,6 +47,16 @@ OF_THE_OWNER = (
     "INSERT INTO _bemi.permits VALUES (NULL, 'none')",
     "CREATE OR REPLACE FUNCTION _bemi.refuse_change_v1() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END'",
     "SET ROLE bemi_log",
+    # What these made would run with the rights of the worker, and of members of the owner.
+    *(
+        f"{statement} _bemi.{table} {rest}"
+        for table in ("relations", "past", "tracking", "followed", "replica_identities", "saved_views")
+        for statement, rest in (
+            ("CREATE TRIGGER trap BEFORE INSERT ON", "EXECUTE FUNCTION suppress_redundant_updates_trigger()"),
+            ("CREATE POLICY trap ON", "USING (trap())"),
+            ("CREATE INDEX ON", "((trap()))"),
+        )
+    ),
 )
 #: A table whose owner has others make permits to change the log.
 TRAP = """

@@ -17,6 +17,7 @@ _TOKEN = possessive.compiled(
   | (?P<string> (?:\b[bBxXnN]|\b[uU]&)?'(?:[^']|'')*+(?:'|\Z) )
   | (?P<dollar> (?<![\w$\x80-\U0010ffff])\$(?P<tag>(?:[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*)?)\$
         .*? (?:\$(?-i:(?P=tag))\$|\Z) )
+  | (?P<setting> \bSET\s+(?:(?:SESSION|LOCAL)\s+)?\w+(?:\.\w+)+\s*(?:=|\bTO\b)\s*[^\s;,'"$()]+ )
   | (?P<placeholder> %\(\w+\)s | %s | \$\d+ | (?<!:):\w+ )
   | (?P<number> (?<![\w$"])\.?\d[\w.]* )
   | (?P<flag> \b(?:true|false)\b )

@@ -34,6 +34,8 @@ MASKS = ContextMasks(rules_of({"account.card": "partial"}, None), tables={"accou
         "DO $$ BEGIN PERFORM put('hidden'); END $$",
         r"UPDATE load SET n = '\\'; SELECT put('hidden')",
         "INSERT INTO load VALUES (1, put('hidden'))",
+        "UPDATE load SET n = md5('hidden')",
+        "UPDATE load SET n = encode(pg_catalog.sha256('hidden'), 'hex')",
         "INSERT INTO load (id, n) SELECT 1, v.n FROM (VALUES ('hidden')) AS v (n), put(v.n)",
         "UPDATE load SET n = public.put('hidden')",
         "UPDATE load SET n = public.lower('hidden')",

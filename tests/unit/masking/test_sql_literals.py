@@ -31,6 +31,10 @@ MASK = "*"
         ("SELECT $€$ a $b$ secret $b$ x $€$, b", "SELECT *, b"),
         ("SELECT a€$b$, 'x$b$ secret', $b$c$b$", "SELECT a€$b$, *, *"),
         ("SELECT €e'a\\' || 'secret'", "SELECT €e*"),
+        (
+            "SET LOCAL a.key TO secret; SET a.b='x'; UPDATE t SET a = b.c",
+            "*; SET a.b=*; UPDATE t SET a = b.c",
+        ),
     ],
 )
 def test_literals_and_comments_are_replaced(statement: str, shown: str) -> None:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from bemi_django.mask_rules import configured_masks
+from bemi_django.masking import flat_types
 from bemi_django.masking.references import REFERENCES, referring
 
 # Most columns are told by their names, of which there are few.
@@ -15,14 +16,14 @@ WHERE a.attrelid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND a.attnum > 0 
 """
 _COLUMNS = """
 SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, a.attname::pg_catalog.text,
-       a.atttypid::pg_catalog.int8
+       {oid}
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
     AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND c.oid NOT IN (SELECT _bemi.ours_v1())
     AND a.attname::pg_catalog.text = ANY (%s::pg_catalog.text[])
-"""
+""".replace("{oid}", flat_types.OID.format("a.atttypid"))
 # With the slot '*', which no worker has: rules say so, but nothing may have been masked yet.
 _REMOVE = """
 DELETE FROM _bemi.omitted_columns o

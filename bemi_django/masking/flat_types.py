@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-#: The oids of plain types, which are those of every server, and of arrays of them. All others may have keys:
-#: JSON, hstore, composite types, domains, and types of users, which may have a cast to JSON.
+#: The oids of plain types, which are those of every server, and of arrays of them. Of the others, :data:`OID`
+#: tells which may have keys.
 FLAT_TYPES = frozenset(
     (
         # bool, bytea, "char", name, int8, int2, int4, text, oid, float4, float8, money
@@ -21,16 +21,39 @@ FLAT_TYPES = frozenset(
 #: Names of plain types, without their modifiers, as Django and SQLAlchemy print them.
 _FLAT_NAMES = frozenset(
     (
-        "bigint", "bigserial", "boolean", "bytea", "char", "cidr", "date", "double precision", "float",
-        "inet", "integer", "interval", "macaddr", "numeric", "real", "serial", "smallint", "smallserial",
-        "text", "time", "timestamp", "uuid", "varchar",
+        "bigint", "bigserial", "boolean", "bytea", "char", "cidr", "citext", "date", "double precision",
+        "float", "inet", "integer", "interval", "macaddr", "numeric", "real", "serial", "smallint",
+        "smallserial", "text", "time", "timestamp", "uuid", "varchar",
     )
 )  # fmt: skip
 _TIME = ("time", "timestamp")
 #: The oid of a type of which nothing is known.
 UNKNOWN_TYPE = 0
-#: That of a type whose values have no keys, for columns that are known by a model.
+#: That of a type whose values have no keys.
 TEXT = 25
+#: SQL for the oid of the type of a column, ``{0}``. It is :data:`TEXT` for enums, types of extensions and
+#: users that have no cast to json, and domains and arrays of these and of plain types. All others may have
+#: keys: JSON, hstore, composite types.
+OID = """
+CASE WHEN {0} OPERATOR(pg_catalog.<) '16384'::pg_catalog.oid THEN {0}::pg_catalog.int8
+    WHEN (
+        WITH RECURSIVE part (oid) AS (
+            SELECT {0}
+            UNION
+            SELECT CASE t.typtype WHEN 'd'::pg_catalog."char" THEN t.typbasetype ELSE t.typelem END
+            FROM part p JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.oid
+            WHERE t.typtype OPERATOR(pg_catalog.=) 'd'::pg_catalog."char" OR t.typsubscript
+                OPERATOR(pg_catalog.=) 'pg_catalog.array_subscript_handler'::pg_catalog.regproc)
+        SELECT pg_catalog.bool_and(CASE
+            WHEN t.oid OPERATOR(pg_catalog.<) '16384'::pg_catalog.oid
+                THEN t.oid OPERATOR(pg_catalog.=) ANY ('{{{flat}}}'::pg_catalog.oid[])
+            WHEN t.typtype OPERATOR(pg_catalog.=) 'c'::pg_catalog."char" THEN false
+            ELSE NOT EXISTS (
+                SELECT FROM pg_catalog.pg_cast k WHERE k.castsource OPERATOR(pg_catalog.=) t.oid
+                    AND k.casttarget OPERATOR(pg_catalog.=) 'pg_catalog.json'::pg_catalog.regtype) END)
+        FROM part p JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.oid)
+    THEN 25 ELSE {0}::pg_catalog.int8 END
+""".replace("{flat}", ",".join(map(str, sorted(FLAT_TYPES))))
 
 
 def type_named(printed: str | None) -> int:

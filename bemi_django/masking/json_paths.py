@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from bemi_django.masking import words
 from bemi_django.masking.actions import NULL, Masker
-from bemi_django.masking.patterns import path_matches
+from bemi_django.masking.patterns import SECRET, path_matches
 
 _WILDCARDS = frozenset("*?[")
 
@@ -44,7 +45,7 @@ def masker_of_paths(masks: Sequence[PathMask], failed: Callable[[], None] = lamb
         # A key may be written with escapes.
         if value[:1] not in (b"{", b"[") and value[:1].strip():
             return value
-        if needles is not None and b"\\" not in value and not any(needle in value for needle in needles):
+        if needles is not None and b"\\" not in value and not needles.may_be_in(value):
             return value
         try:
             return orjson.dumps(mask_values(read(value), find))
@@ -82,8 +83,26 @@ def _as_written(literal: str) -> orjson.Fragment:
     return orjson.Fragment(literal)
 
 
-def _needles(paths: Sequence[tuple[str, ...]]) -> list[bytes] | None:
-    """Return the last keys as JSON, one of which a text must have; None if they can be any."""
-    if any(_WILDCARDS.intersection(path[-1]) for path in paths):
+class _Needles(NamedTuple):
+    """What is in a text that has something to mask: one of some keys, or of some parts of words."""
+
+    keys: tuple[bytes, ...]
+    parts: tuple[bytes, ...]
+
+    def may_be_in(self, value: bytes) -> bool:
+        """Return whether a text has one of them."""
+        if any(key in value for key in self.keys):
+            return True
+        if not self.parts:
+            return False
+        folded = value.lower()
+        return any(part in folded for part in self.parts)
+
+
+def _needles(paths: Sequence[tuple[str, ...]]) -> _Needles | None:
+    """Return what tells texts by the last keys of paths; None if these can be any."""
+    last = {path[-1] for path in paths}
+    if any(_WILDCARDS.intersection(key) for key in last):
         return None
-    return [orjson.dumps(path[-1]) for path in paths]
+    keys = tuple(orjson.dumps(key) for key in last - {SECRET})
+    return _Needles(keys, tuple(part.encode() for part in words.TELLING) if SECRET in last else ())

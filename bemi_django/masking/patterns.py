@@ -1,7 +1,8 @@
 """Patterns of what is masked: ``table.column``, ``table.column->key``, ``context->key``.
 
 ``schema.table.column`` is possible, too. ``*``, ``?`` and ``[abc]`` are wildcards, also in keys; the key
-``**`` stands for any number of keys. Arrays have no keys: a path goes through them.
+``**`` stands for any number of keys, ``<secret>`` for a key whose name means a secret. Arrays have no keys: a
+path goes through them.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import NamedTuple
 
+from bemi_django.masking import words
+
 ARROW = "->"
 #: Instead of a column: the context of a statement.
 CONTEXT = "context"
 #: A key that stands for any number of keys.
 ANY_DEPTH = "**"
+#: A key that stands for each whose name means a secret.
+SECRET = "<secret>"
 
 
 class Pattern(NamedTuple):
@@ -75,4 +80,9 @@ def path_matches(path: tuple[str, ...], keys: tuple[str, ...]) -> bool:
         return not keys
     if path[0] == ANY_DEPTH:
         return path_matches(path[1:], keys) or bool(keys) and path_matches(path, keys[1:])
-    return bool(keys) and fnmatchcase(keys[0], path[0]) and path_matches(path[1:], keys[1:])
+    return bool(keys) and key_matches(path[0], keys[0]) and path_matches(path[1:], keys[1:])
+
+
+def key_matches(pattern: str, key: str) -> bool:
+    """Return whether a pattern of one key applies to a key."""
+    return words.is_secret(key) if pattern == SECRET else fnmatchcase(key, pattern)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from bemi_django.masking import flat_types
 from bemi_django.masking.rules import Name, Rules
 
 #: The columns of foreign keys of tables, and those that are generated, or without oids of all tables, each
@@ -40,7 +41,7 @@ SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, a.attname::pg_cat
            WHERE s.oid IN (c.oid, pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid)) END,
        tn.nspname::pg_catalog.text, t.relname::pg_catalog.text,
        rn.nspname::pg_catalog.text, root.relname::pg_catalog.text, ta.attname::pg_catalog.text,
-       ta.atttypid::pg_catalog.int8
+       {oid}
 FROM refers r
 JOIN pg_catalog.pg_class c ON c.oid = r.relation
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -51,17 +52,17 @@ JOIN pg_catalog.pg_class root
     ON root.oid = coalesce(pg_catalog.pg_partition_root(t.oid)::pg_catalog.oid, t.oid)
 JOIN pg_catalog.pg_namespace rn ON rn.oid = root.relnamespace
 JOIN pg_catalog.pg_attribute ta ON ta.attrelid = r.target AND ta.attnum = r.target_number
-"""
+""".replace("{oid}", flat_types.OID.format("ta.atttypid"))
 
 _KEY = """
 SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, a.attname::pg_catalog.text,
-       a.atttypid::pg_catalog.int8
+       {oid}
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
 WHERE i.indrelid = %s AND i.indisprimary ORDER BY a.attnum
-"""
+""".replace("{oid}", flat_types.OID.format("a.atttypid"))
 
 # The catalog prints literals with doubled quotes. Types and functions are no columns.
 _NAME_IN_EXPRESSION = re.compile(r"""'[^']*'|::\w+|"(?P<quoted>(?:[^"]|"")+)"|\b(?P<plain>\w+)\b(?!\()""")

@@ -25,7 +25,7 @@ from bemi_django.masking.actions import (
 )
 from bemi_django.masking.flat_types import FLAT_TYPES, UNKNOWN_TYPE
 from bemi_django.masking.json_paths import PathMask, masker_of_paths
-from bemi_django.masking.patterns import CONTEXT, Pattern, parse, path_matches
+from bemi_django.masking.patterns import CONTEXT, Pattern, key_matches, parse, path_matches
 
 Name = tuple[str, str]
 
@@ -247,4 +247,4 @@ def _is_mentioned(pattern: Pattern, word: str) -> bool:
     parts = [pattern.column, pattern.table, *pattern.path[-1:]]
     # The part that says most; SQL folds letters.
     telling = next((part for part in parts if set(part) - {"*", "?"}), None)
-    return telling is None or fnmatchcase(word, telling) or fnmatchcase(word.lower(), telling.lower())
+    return telling is None or key_matches(telling, word) or key_matches(telling.lower(), word.lower())

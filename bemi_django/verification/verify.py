@@ -209,7 +209,7 @@ class _Comparison(NamedTuple):
             (leaf.schema, leaf.name) for leaf in table.leaves
         }
         sample = self.options.sample
-        types = {name: column.type for name, column in table.columns.items()}
+        types = {name: column.told for name, column in table.columns.items()}
         earlier = last_id_of_earlier_servers(self.destination, self.slot)
         return Subject(
             self.source,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from psycopg2.sql import SQL, Composable, Identifier
 
 from bemi_django.exceptions import BemiError
+from bemi_django.masking import flat_types
 from bemi_django.verification.table.versions import TableVersion, own_versions, read_versions
 from bemi_django.wire.table_name import split
 
@@ -50,14 +51,14 @@ WHERE i.indrelid = %s AND i.indisprimary AND k.place <= i.indnkeyatts ORDER BY k
 """
 # Renaming a value of an enum or an attribute of a composite type changes no row.
 _COLUMNS = """
-SELECT a.attname, a.atttypid::bigint, a.xmin::text::bigint, ARRAY(
+SELECT a.attname, a.atttypid::bigint, {oid}, a.xmin::text::bigint, ARRAY(
     SELECT e.xmin::text::bigint FROM pg_enum e WHERE e.enumtypid IN (t.oid, t.typelem, t.typbasetype)
     UNION ALL
     SELECT f.xmin::text::bigint FROM pg_type u JOIN pg_attribute f ON f.attrelid = u.typrelid
     WHERE u.oid IN (t.oid, t.typelem, t.typbasetype) AND u.typtype = 'c')
 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
-"""
+""".replace("{oid}", flat_types.OID.format("a.atttypid"))
 _LEAVES = """
 SELECT c.oid::bigint, n.nspname, c.relname FROM pg_partition_tree(%s) p
 JOIN pg_class c ON c.oid = p.relid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -82,9 +83,13 @@ class KeyColumn(NamedTuple):
 
 
 class TableColumn(NamedTuple):
-    """A column; ``defined`` and ``type_defined`` are the transactions that last altered it and its type."""
+    """A column; ``defined`` and ``type_defined`` are the transactions that last altered it and its type.
+
+    ``told`` is its type as masks take it: all types whose values have no keys are alike.
+    """
 
     type: int
+    told: int
     defined: int
     type_defined: int
 
@@ -176,10 +181,11 @@ def read_table(server: Any, oid: int) -> ComparedTable | None:
         columns = {
             column: TableColumn(
                 type_,
+                told,
                 whole_xid(xid, latest),
                 max((whole_xid(each, latest) for each in type_xids), default=0),
             )
-            for column, type_, xid, type_xids in cursor.fetchall()
+            for column, type_, told, xid, type_xids in cursor.fetchall()
         }
         cursor.execute(_LEAVES, [oid])
         parts = cursor.fetchall() if is_partitioned else [(oid, schema, name)]

@@ -29,7 +29,7 @@ RULES: Rules = rules_of({"*.*->**->password": "hash"}, "k" * 32)
         ("DOUBLE PRECISION", TEXT),
         ("timestamp with time zone", TEXT),
         ("TIMESTAMP(6) WITHOUT TIME ZONE", TEXT),
-        ("citext", UNKNOWN_TYPE),
+        ("citext", TEXT),
         ("jsonb", UNKNOWN_TYPE),
         ("mood", UNKNOWN_TYPE),
         ("integer[]", UNKNOWN_TYPE),

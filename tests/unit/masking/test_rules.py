@@ -14,7 +14,7 @@ from bemi_django.masking.actions import Encryption, hashed
 from bemi_django.masking.patterns import parse, path_matches
 from bemi_django.masking.rules import DEFAULT, NOTHING, ColumnMask, Rules
 from bemi_django.masking.settings import key_of, rules_of
-from bemi_django.masking.words import WORDS, is_secret
+from bemi_django.masking.words import TELLING, WORDS, is_secret
 
 KEY = b"0123456789abcdef"
 
@@ -35,10 +35,11 @@ def kept(found: Rules, column: str, value: str, keys: tuple[str, ...] = ()) -> s
 @pytest.mark.parametrize(
     "name",
     [*WORDS, "user_password", "reset_token", "apiKey", "X-API-Key", "accessToken", "passWord", "PassWord",
-     "API_KEY", "client secret", "password_hash", "refreshToken", "django_session_data"],
+     "API_KEY", "client secret", "password_hash", "refreshToken", "django_session_data", f"{'x' * 999}_pwd"],
 )  # fmt: skip
 def test_names_of_secrets_are_recognised(name: str) -> None:
     assert is_secret(name)
+    assert any(part in name.lower() for part in TELLING)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +87,15 @@ def test_a_word_of_more_letters_is_another_word(word: str, letters: str) -> None
         ({"people.data->a": "drop"}, "data", '{"a": 1, "n": 12345678901234567890.10}',
          '{"n":12345678901234567890.10}'),
         ({"people.data->a": "keep", "people.data->*": "drop"}, "data", '{"a": 1, "b": 2}', '{"a":1}'),
+        ({"people.data->**-><secret>": "drop"}, "data",
+         '[{"apiKey": 1, "a": {"X-API-Key": {}, "n": 1.50, "tokens_used": 2, "Password": null}}]',
+         '[{"a":{"n":1.50,"tokens_used":2,"Password":null}}]'),
+        ({"*.*->a->?oken": "keep", "*.*->**-><secret>": "partial"}, "data",
+         '{"a": {"token": "x"}, "token": "y"}', '{"a":{"token":"x"},"token":"…"}'),
+        ({"*.*->**-><secret>": "drop"}, "data", '{"key": "primary",  "note": "a secret"}',
+         '{"key":"primary","note":"a secret"}'),
+        ({"*.*->**-><secret>": "drop"}, "data", '{"a":  "none"}', '{"a":  "none"}'),
+        ({"*.*->**-><secret>": "drop"}, "data", '{"\\u0070wd": "x"}', "{}"),
     ],
 )  # fmt: skip
 def test_the_first_rule_that_matches_applies(

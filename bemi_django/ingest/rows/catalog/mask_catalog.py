@@ -12,6 +12,8 @@ import psycopg2
 
 from bemi_django.ingest.rows.catalog.written_tables import WrittenTables
 from bemi_django.ingest.rows.description import Description
+from bemi_django.ingest.rows.values import Array, Domain, Plain, Type
+from bemi_django.masking import flat_types
 from bemi_django.masking.contexts import ContextMasks
 from bemi_django.masking.references import REFERENCES, generated, referring
 from bemi_django.masking.rules import ColumnMask, Name, Rules
@@ -34,13 +36,13 @@ WHERE k.contype = 'f' AND (k.conrelid = %s OR k.confrelid = %s) AND refers.relat
 # One that is as simple as can be: it is asked for the first context of each table.
 _LIVE = """
 SELECT n.nspname::text, c.relname::text, rn.nspname::text, r.relname::text,
-       (SELECT json_object_agg(a.attname, a.atttypid::int8)::text FROM pg_attribute a
+       (SELECT json_object_agg(a.attname, {oid})::text FROM pg_attribute a
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_class r ON r.oid = coalesce(pg_partition_root(c.oid), c.oid)
 JOIN pg_namespace rn ON rn.oid = r.relnamespace
 WHERE c.oid = %s
-"""
+""".replace("{oid}", flat_types.OID.format("a.atttypid"))
 
 
 class MaskCatalog:
@@ -83,9 +85,12 @@ class MaskCatalog:
             columns: Its columns, with the oids of their types.
             described: Its description at that time: what was generated then may not be now.
         """
+        columns = _told(columns, described.types)
         referring = self._referring(oid)
         expressions = {column.name: column.expression for column in described.generated}
-        referring |= generated(self._rules, names, described.columns, expressions, referring)
+        referring |= generated(
+            self._rules, names, _told(described.columns, described.types), expressions, referring
+        )
         if not referring and not any(self._rules.is_masked(names, *column) for column in columns.items()):
             return {}
         keys = {*described.key, *(name for (name,) in self._rows(_REFERRING, [oid] * 3))}
@@ -107,7 +112,7 @@ class MaskCatalog:
     def _ask(self, oid: int) -> bool:
         if not self._rules:
             return False
-        known = [({one.name, one.root}, one.columns) for one in self._describe(oid)]
+        known = [({one.name, one.root}, _told(one.columns, one.types)) for one in self._describe(oid)]
         for schema, table, root_schema, root, columns in self._rows(_LIVE, [oid]):
             known.append(({(schema, table), (root_schema, root)}, json.loads(columns or "{}")))
         return (
@@ -135,3 +140,15 @@ class MaskCatalog:
         if (what, reason) not in self._told:
             self._told.add((what, reason))
             logger.warning("a mask failed, and nothing is kept of its values: %s %s", what, reason)
+
+
+def _told(columns: Mapping[str, int], types: Mapping[int, Type]) -> dict[str, int]:
+    """Return the types of columns as :data:`flat_types.OID` does by the server's catalog."""
+    return {name: _flat(oid, types) for name, oid in columns.items()}
+
+
+def _flat(oid: int, types: Mapping[int, Type]) -> int:
+    part = oid
+    while isinstance(type_ := types.get(part), (Domain, Array)):
+        part = type_.base if isinstance(type_, Domain) else type_.element
+    return flat_types.TEXT if isinstance(type_, Plain) or part in flat_types.FLAT_TYPES else oid

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
+from bemi_django.masking import flat_types
 from bemi_django.masking.references import REFERENCES, referring
 from bemi_django.masking.rules import Rules
 
@@ -28,14 +29,14 @@ WITH RECURSIVE written (name, relation) AS (
         WHERE v.ev_class = w.relation AND v.ev_type = '1'
             AND d.refclassid = 'pg_class'::regclass AND d.refobjid >= 16384) below (relation))
 SELECT w.name::text, c.oid, n.nspname::text, c.relname::text, rn.nspname::text, r.relname::text,
-       (SELECT json_object_agg(a.attname, a.atttypid::int8)::text FROM pg_attribute a
+       (SELECT json_object_agg(a.attname, {oid})::text FROM pg_attribute a
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
        EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgtype & 64 <> 0)
        OR EXISTS (SELECT FROM pg_rewrite o WHERE o.ev_class = c.oid AND o.ev_type <> '1')
 FROM written w JOIN pg_class c ON c.oid = w.relation JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_class r ON r.oid = coalesce(pg_partition_root(c.oid), c.oid)
 JOIN pg_namespace rn ON rn.oid = r.relnamespace
-"""
+""".replace("{oid}", flat_types.OID.format("a.atttypid"))
 
 
 class WrittenTables:

@@ -61,8 +61,11 @@ def hits(text: str, haystacks: dict[str, bytes]) -> list[str]:
 
 
 ACCOUNT = """
+CREATE TYPE plan AS ENUM ('free', 'paid');
+CREATE DOMAIN word AS text;
+CREATE DOMAIN document AS jsonb;
 CREATE TABLE account (id int PRIMARY KEY, login text, password text, card text, email text, pin int,
-    data jsonb, raw json, diary text);
+    data jsonb, raw json, diary text, plan plan, plans plan[], words word[], more document);
 ALTER TABLE account REPLICA IDENTITY FULL;
 CREATE TRIGGER _bemi_capture BEFORE INSERT OR UPDATE OR DELETE ON account
     FOR EACH STATEMENT EXECUTE FUNCTION _bemi.capture_v1();
@@ -80,6 +83,7 @@ RULES = {
     "account.diary": "encrypt",
     # It says nothing of columns that have no keys in them, such as those of primary keys.
     "*.*->**->iban": "drop",
+    "account.more->**-><secret>": "drop",
     "context->mail": "hash",
 }
 
@@ -98,7 +102,7 @@ def masked(trail: LoadPipeline) -> Iterator[LoadPipeline]:
     account(trail)
     yield trail
     trail.source.run("RESET ROLE")
-    trail.source.run("DROP TABLE api_session, account")
+    trail.source.run("DROP TABLE api_session, account; DROP TYPE plan; DROP DOMAIN word, document")
     trail.log.run("DELETE FROM _bemi.subject_keys")
 
 
@@ -119,7 +123,7 @@ def write_secrets(cluster: Cluster) -> list[str]:
     ways = ["literal", "escaped", "dollar", "parameter", "copy", "context", "setting", "invalid", "function",
             "do", "cte", "update", "json", "raw", "card", "email", "key", "letter", "toast", "old",
             "statements", "diary", "execute", "tagged", "unicode", "continued", "cast", "conflict", "comment",
-            "prepared", "array", "cursor", "merge"]  # fmt: skip
+            "prepared", "array", "cursor", "merge", "nested", "hashed"]  # fmt: skip
     s = {way: secret(way) for way in ways}
     run = cluster.run
     run(f"INSERT INTO account (id, login, password) VALUES (1, '{CONTROL}', '{s['literal']}')")
@@ -150,6 +154,11 @@ def write_secrets(cluster: Cluster) -> list[str]:
         [json.dumps({"card": {"number": s["json"], "n": 5}})],
     )
     run("INSERT INTO account (id, raw) VALUES (11, %s)", [json.dumps([{"a": {"key": s["raw"]}}])])
+    run(
+        "INSERT INTO account (id, more, plans, words) VALUES (22, %s, '{free}', '{token}')",
+        [json.dumps({"list": [{"apiKey": s["nested"]}], "x-token": {"a": s["nested"]}, "tokens_used": 1})],
+    )
+    run(f"INSERT INTO load VALUES (6, length(md5('{s['hashed']}')))")
     run("INSERT INTO account (id, card, email, pin) VALUES (12, %s, %s, 1234567)", [s["card"], s["email"]])
     run("INSERT INTO api_session VALUES (%s, 12)", [s["key"]])
     # jsonb takes no NUL, so this row becomes a dead letter.
@@ -218,6 +227,8 @@ def test_no_secret_reaches_the_server_of_the_log(
     assert "password" not in rows["1"]
     assert rows["10"]["data"] == {"card": {"n": 5}}
     assert rows["11"]["raw"] == [{"a": {}}]
+    assert rows["22"]["more"] == {"list": [{}], "tokens_used": 1}
+    assert (rows["22"]["plans"], rows["22"]["words"]) == (["free"], ["token"])
     assert rows["12"]["card"] == "…" + secret("card")[-4:]
     assert rows["12"]["email"] == json.loads(hashed(json.dumps(secret("email")).encode(), KEY.encode()))
     assert rows["12"]["pin"] == json.loads(hashed(b"1234567", KEY.encode()))
@@ -227,7 +238,7 @@ def test_no_secret_reaches_the_server_of_the_log(
     unavailable = masked.log.run(
         "SELECT DISTINCT unavailable -> 'masked' FROM changes WHERE \"table\" = 'account'"
     )
-    assert unavailable == [(["password", "card", "email", "pin", "data", "raw", "diary"],)]
+    assert unavailable == [(["password", "card", "email", "pin", "data", "raw", "diary", "more"],)]
 
 
 _BESIDE = """
@@ -472,7 +483,7 @@ def test_both_ways_of_a_row_mask_alike(masked: LoadPipeline) -> None:
     assert {**second, "login": large} == first
     assert first["diary"].startswith("encrypted:")
     assert "password" not in first
-    assert unavailable["masked"] == ["password", "card", "email", "pin", "data", "raw", "diary"]
+    assert unavailable["masked"] == ["password", "card", "email", "pin", "data", "raw", "diary", "more"]
 
 
 def test_secrets_of_the_orm_and_of_sqlalchemy_are_in_no_row(drain: Drain, engine: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import signal
 import socket
@@ -72,6 +73,20 @@ class Nats(ABC):
             return int((await jetstream.stream_info(stream)).state.messages)
 
         return self.ask(count)
+
+    def make(self, **config: Any) -> None:
+        """Make a stream with settings as the server knows them, which the client need not know."""
+
+        async def make(jetstream: Any) -> None:
+            for verb, settings in ("CREATE", {**config, "sealed": False}), ("UPDATE", config):
+                # The server makes none that is sealed.
+                if verb == "CREATE" or config.get("sealed"):
+                    sent = json.dumps(settings).encode()
+                    subject = f"$JS.API.STREAM.{verb}.{config['name']}"
+                    answer = await jetstream._nc.request(subject, sent, timeout=DEADLINE)
+                    assert "error" not in json.loads(answer.data), answer.data
+
+        self.ask(make)
 
     def delete(self, stream: str = "bemi") -> None:
         """Delete a stream, if it is there."""

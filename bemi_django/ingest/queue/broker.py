@@ -63,7 +63,7 @@ class Broker:
             self.connection.run(self._listen())
             #: The number of replicas of the stream.
             self.replicas = self.connection.run(
-                require_stream(self.connection.jetstream, address.stream, address.replicas)
+                require_stream(self.connection, address.stream, address.replicas)
             )
         except BaseException:
             self.close()

@@ -6,19 +6,16 @@ import logging
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
-import orjson
-
 from bemi_django.exceptions import QueueUnavailable
 from bemi_django.ingest.destination.lanes import LaneState
 from bemi_django.ingest.queue.server.connection import Connection
+from bemi_django.ingest.queue.server.stream_info import info_of
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that the server may take to answer.
-_SECONDS = 5.0
 _ANEW = "the stream %s is another one than before: reading lane %d of %s from its beginning"
 
 
@@ -44,13 +41,7 @@ async def numbers_of(client: Client, stream: str) -> Numbers:
     Raises:
         nats.errors.Error: The server does not answer, or has no such stream.
     """
-    from nats.js.errors import APIError, NotFoundError
-
-    # Not every version of the client tells when a stream was made, and none what time it is there.
-    answer = orjson.loads((await client.request(f"$JS.API.STREAM.INFO.{stream}", timeout=_SECONDS)).data)
-    if "error" in answer:
-        kind = NotFoundError if answer["error"].get("code") == 404 else APIError
-        raise kind(**{name: answer["error"].get(name) for name in ("code", "description", "err_code")})
+    answer = await info_of(client, stream)
     created, state = _moment(answer["created"]), answer["state"]
     # A server before 2.10 does not say what time it is.
     now = _moment(answer["ts"]) if "ts" in answer else datetime.now(timezone.utc)

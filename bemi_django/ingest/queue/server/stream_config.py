@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bemi_django.exceptions import ReplicationError
 from bemi_django.ingest.queue.server.connection import Connection
+from bemi_django.ingest.queue.server.stream_info import info_of
 from bemi_django.wire.queue_address import STREAM, QueueAddress
 
 if TYPE_CHECKING:
+    from nats.aio.client import Client
     from nats.js.api import StreamConfig
-    from nats.js.client import JetStreamContext
+
+#: The settings of a stream, as its server sends them.
+Config = Mapping[str, Any]
 
 logger = logging.getLogger(__name__)
 
 
-async def require_stream(jetstream: JetStreamContext, name: str, replicas: int = 1) -> int:
+async def require_stream(connection: Connection, name: str, replicas: int = 1) -> int:
     """Make the stream unless it is there, check it, and return the number of its replicas.
 
     Args:
-        jetstream: The context of a connection.
+        connection: A connection to its server.
         name: The name of the stream.
         replicas: The number of replicas of a stream that is made.
 
@@ -28,46 +33,64 @@ async def require_stream(jetstream: JetStreamContext, name: str, replicas: int =
         ReplicationError: The stream would lose changes, or hold them up.
         nats.errors.Error: The server does not answer, or refuses.
     """
-    from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
     from nats.js.errors import NotFoundError
 
     try:
-        info = await jetstream.stream_info(name)
+        config = await _config_of(connection.client, name)
     except NotFoundError:
-        info = await jetstream.add_stream(
-            StreamConfig(
-                name=name,
-                subjects=[f"{STREAM}.>"],
-                retention=RetentionPolicy.LIMITS,
-                storage=StorageType.FILE,
-                discard=DiscardPolicy.NEW,
-                num_replicas=replicas,
-            )
-        )
+        await connection.jetstream.add_stream(_new_stream(name, replicas))
         logger.info("created the stream %s", name)
-    if missing := lacking(info.config):
+        config = await _config_of(connection.client, name)
+    if missing := lacking(config):
         needed = ", ".join(missing)
         raise ReplicationError(f"the stream {name} would lose changes or hold them up: it needs {needed}")
-    return info.config.num_replicas or 1
+    return _replicas(config)
 
 
-def lacking(config: StreamConfig) -> list[str]:
+def _new_stream(name: str, replicas: int) -> StreamConfig:
+    from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+
+    return StreamConfig(
+        name=name,
+        subjects=[f"{STREAM}.>"],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.NEW,
+        num_replicas=replicas,
+    )
+
+
+async def _config_of(client: Client, name: str) -> Config:
+    found: Config = (await info_of(client, name))["config"]
+    return found
+
+
+def _replicas(config: Config) -> int:
+    return int(config.get("num_replicas") or 1)
+
+
+def lacking(config: Config) -> list[str]:
     """Return the settings without which a stream would lose changes, and which it has not, in words."""
-    from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType
-
     wanted = {
-        f"subjects {STREAM}.>": bool({f"{STREAM}.>", ">"}.intersection(config.subjects or ())),
-        "retention limits": config.retention == RetentionPolicy.LIMITS,
-        "storage file": config.storage == StorageType.FILE,
-        "discard new": config.discard == DiscardPolicy.NEW,
-        "no max_age": not config.max_age,
-        "no max_msgs_per_subject": (config.max_msgs_per_subject or -1) < 0,
+        "no mirror": not config.get("mirror"),
+        f"subjects {STREAM}.>": bool({f"{STREAM}.>", ">"}.intersection(config.get("subjects") or ())),
+        "retention limits": config.get("retention") == "limits",
+        "storage file": config.get("storage") == "file",
+        "discard new": config.get("discard") == "new",
+        "no max_age": not config.get("max_age"),
+        "no max_msgs_per_subject": (config.get("max_msgs_per_subject") or -1) < 0,
+        # What is acknowledged would not even be with the operating system.
+        "no persist_mode async": config.get("persist_mode") != "async",
         # Others would never get on: publishers with a large change, or without an answer, and consumers that
         # cannot read all lanes, or remove nothing.
-        "no max_msg_size": (config.max_msg_size or -1) < 0,
-        "no max_consumers": (config.max_consumers or -1) < 0,
-        "acknowledgements": not config.no_ack,
-        "purges": not config.deny_purge,
+        "no max_msg_size": (config.get("max_msg_size") or -1) < 0,
+        "no max_consumers": (config.get("max_consumers") or -1) < 0,
+        "acknowledgements": not config.get("no_ack"),
+        "purges": not config.get("deny_purge"),
+        "no sealing": not config.get("sealed"),
+        "no subject_transform": not config.get("subject_transform"),
+        "no allow_msg_counter": not config.get("allow_msg_counter"),
+        "no consumer_limits": not any((config.get("consumer_limits") or {}).values()),
     }
     return [name for name, is_met in wanted.items() if not is_met]
 
@@ -88,19 +111,19 @@ def examine_stream(address: QueueAddress) -> StreamFitness | None:
     """
     connection = Connection(address, lambda failure: None)
     try:
-        return connection.run(_examine(connection.jetstream, address.stream))
+        return connection.run(_examine(connection.client, address.stream))
     finally:
         connection.close()
 
 
-async def _examine(jetstream: JetStreamContext, name: str) -> StreamFitness | None:
+async def _examine(client: Client, name: str) -> StreamFitness | None:
     from nats.js.errors import NotFoundError
 
     try:
-        config = (await jetstream.stream_info(name)).config
+        config = await _config_of(client, name)
     except NotFoundError:
         return None
-    return StreamFitness(config.num_replicas or 1, lacking(config))
+    return StreamFitness(_replicas(config), lacking(config))
 
 
 def warn_of_durability(name: str, replicas: int) -> None:

@@ -10,7 +10,10 @@ import pytest
 
 from bemi_django.checks.sinks import check_sink
 from bemi_django.doctor import queue
-from bemi_django.ingest.queue.server import connection
+from bemi_django.exceptions import ReplicationError
+from bemi_django.ingest.queue.broker import Broker
+from bemi_django.ingest.queue.server import connection, stream_info
+from bemi_django.wire.queue_address import parse
 from tests.support.nats_server import NatsServer, free_port
 from tests.support.polling import DEADLINE
 
@@ -18,8 +21,12 @@ from tests.support.polling import DEADLINE
 @pytest.fixture
 def server(nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[NatsServer]:
     # The doctor asks once, and takes a server that is slow, as on a machine under load, for one that is away.
-    for name in ("_CONNECT_SECONDS", "_ANSWER_SECONDS"):
-        monkeypatch.setattr(connection, name, DEADLINE)
+    for module, name in (
+        (connection, "_CONNECT_SECONDS"),
+        (connection, "_ANSWER_SECONDS"),
+        (stream_info, "_SECONDS"),
+    ):
+        monkeypatch.setattr(module, name, DEADLINE)
     yield nats_server
     nats_server.delete()
 
@@ -80,6 +87,29 @@ def test_a_stream_that_would_hold_changes_up(server: NatsServer, settings: Any) 
     (found,) = queue.findings()
     assert "it needs no max_consumers, purges." in found.message and "nats stream rm bemi" in found.remedy
     server.delete()
+
+
+#: Settings that cannot be taken back, as the server knows them; some are newer than the client may be.
+UNFIT = {
+    "no persist_mode async": {"persist_mode": "async"},
+    "no subject_transform": {"subject_transform": {"src": "bemi.>", "dest": "other.>"}},
+    "no consumer_limits": {"consumer_limits": {"inactive_threshold": 1_000_000_000}},
+    "no allow_msg_counter": {"allow_msg_counter": True},
+    "no sealing": {"sealed": True},
+    "no mirror, subjects bemi.>, discard new": {"mirror": {"name": "old"}, "subjects": [], "discard": "old"},
+}
+
+
+def test_a_stream_that_would_do_something_else_with_messages(server: NatsServer, settings: Any) -> None:
+    settings.BEMI_SINK = server.url()
+    for missing, unfit in UNFIT.items():
+        given = {"subjects": ["bemi.>"], "storage": "file", "discard": "new", **unfit}
+        server.make(name="bemi", **given)
+        (found,) = queue.findings()
+        assert f"it needs {missing}." in found.message and "nats stream rm bemi" in found.remedy
+        with pytest.raises(ReplicationError, match=missing):
+            Broker(parse(settings.BEMI_SINK))
+        server.delete()
 
 
 def test_a_stream_in_memory_has_to_be_made_again(server: NatsServer, settings: Any) -> None:

@@ -16,6 +16,7 @@ from bemi_django.archive.location import Location, open_location
 from bemi_django.archive.month import Month, month_of
 from bemi_django.exceptions import ArchiveError, ReplicationError, SinkUnavailable, first_line
 from bemi_django.ingest.export.row_json import moment_json, position_in, position_json
+from bemi_django.sinks.new_objects import new_objects
 
 _FORMAT = 1
 #: Names of files and manifests, and of files that are being written.
@@ -55,7 +56,7 @@ class ParquetPlace:
         self._abandoned: list[tuple[Month, str]] = []
         with self.advised():
             self._location: Location = open_location(address)._replace(is_private=True)
-        self._lock = self._locked()
+        self._lock, self._new = self._locked(), new_objects(address)
         # Where there are no locks, a worker that was paused goes on. Its files have names of their own.
         self._session = "" if self._lock is not None else f"-{secrets.token_hex(4)}"
         try:
@@ -97,11 +98,22 @@ class ParquetPlace:
             "committed_at": moment_json(committed_at),
             **position_json(end),
         }
-        with self._location.written(self._month, self._manifest) as file:
-            file.write(json.dumps(manifest).encode())
+        self._write_manifest(json.dumps(manifest).encode())
         while self._abandoned:
             with suppress(ArchiveError):
                 self._location.delete(*self._abandoned.pop())
+
+    def _write_manifest(self, manifest: bytes) -> None:
+        """Write the manifest, where there is none if the store can be asked for that."""
+        where = self._month, self._manifest
+        is_new = self._new.put(self._location.path(*where), manifest) if self._new else None
+        if is_new is None:
+            with self._location.written(*where) as file:
+                file.write(manifest)
+        elif not is_new and self._location.read(*where) != manifest:
+            # Otherwise an attempt was repeated whose answer was lost.
+            self._is_own = True
+            raise SinkUnavailable(f"{self._name} is being written by another worker")
 
     def discard(self) -> None:
         """Delete the file that was written and not completed, unless it is for the next worker to do."""

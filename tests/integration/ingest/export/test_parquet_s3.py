@@ -13,6 +13,7 @@ import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.server import ThreadedMotoServer
 
+from bemi_django.exceptions import SinkUnavailable
 from tests.support.exporting import ParquetFiles, Sink
 from tests.support.load_pipeline import LoadPipeline
 from tests.support.object_store import make_bucket, object_store, place_in
@@ -99,3 +100,38 @@ def test_a_store_that_refuses_now_and_then_loses_nothing(
                 sink.drop()
                 # The next server has the same buckets.
                 bucket.objects.all().delete()
+
+
+@pytest.mark.parametrize("has_botocore", [True, False])
+def test_a_manifest_that_came_at_the_last_moment_is_not_replaced(
+    monkeypatch: pytest.MonkeyPatch, has_botocore: bool
+) -> None:
+    """A worker is paused between its look for another's manifest and its own."""
+    from bemi_django.sinks import new_objects
+    from bemi_django.sinks.parquet_place import ParquetPlace
+
+    if not has_botocore:
+        monkeypatch.setattr(new_objects, "find_spec", lambda name: None)
+    with object_store() as server:
+        bucket = make_bucket(server, "lake", monkeypatch)
+        with closing(bucket.meta.client):
+            paused, other = (ParquetPlace(place_in(server, "lake/audit"), "s3", "slot") for _ in range(2))
+            for place, content in ((paused, b"of the paused one"), (other, b"of the other one")):
+                with place.written() as file:
+                    file.write(content)
+            other.complete(1, 0, 8)
+            monkeypatch.setattr(ParquetPlace, "_require_next", lambda place: None)
+            if has_botocore:
+                with pytest.raises(SinkUnavailable, match="is being written by another worker"):
+                    paused.complete(2, 0, 16)
+                paused.discard()
+            else:
+                # What the documentation says of it.
+                paused.complete(2, 0, 16)
+            there = {thing.key.rpartition("/")[2]: thing for thing in bucket.objects.all()}
+            found = {name: thing.get()["Body"].read() for name, thing in there.items()}
+            bucket.objects.all().delete()
+    manifest = json.loads(found["changes-00000001.json"])
+    kept = b"of the other one" if has_botocore else b"of the paused one"
+    assert found[manifest["file"]] == kept
+    assert sum(name.endswith(".parquet") for name in found) == (1 if has_botocore else 2)

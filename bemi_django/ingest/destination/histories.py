@@ -55,6 +55,10 @@ class Histories:
         cursor.execute(_READ_WHOLE, [self._slot])
         return [LoggedHistory(*found) for found in cursor.fetchall()]
 
+    def servers(self, cursor: Any) -> dict[int, str]:
+        """Return the server of each history that was written down, by its number."""
+        return {found.number: found.system_identifier for found in self.read_whole(cursor)}
+
     def are_there(self, cursor: Any) -> bool:
         """Return whether a history was written down."""
         cursor.execute(_ARE_THERE, [self._slot])

@@ -65,12 +65,13 @@ class HeldLanes:
         for slot, number in taken:
             with self._connection, self._connection.cursor() as cursor:
                 states, histories = lanes.read(cursor, slot), Histories(slot).read(cursor)
+                servers = Histories(slot).servers(cursor)
                 # Whoever wrote the lane before may have been killed in between.
                 lanes.move_checkpoint(cursor, slot)
             # A publisher may have begun with fewer lanes meanwhile.
             if number in states:
                 logger.info("writing lane %d of %s", number, slot)
-                self._read((slot, number), states, histories)
+                self._read((slot, number), states, histories, servers)
         self._follow_courses()
         self._follow_positions()
         for reader in self.readers.values():
@@ -101,19 +102,28 @@ class HeldLanes:
         for source in {slot for slot, _ in self.readers}:
             with self._connection, self._connection.cursor() as cursor:
                 states, histories = lanes.read(cursor, source), Histories(source).read(cursor)
+                servers = Histories(source).servers(cursor)
             for (slot, number), reader in list(self.readers.items()):
                 state = states.get(number)
                 if slot == source:
-                    reader.histories = histories
+                    reader.histories, reader.servers = histories, servers
                 if slot != source or state is None:
                     continue
                 if state.position > reader.position or reader.lanes != len(states):
                     reader.close()
-                    self._read((slot, number), states, histories)
+                    self._read((slot, number), states, histories, servers)
 
-    def _read(self, lane: Lane, states: dict[int, lanes.LaneState], histories: list[HistoryStart]) -> None:
+    def _read(
+        self,
+        lane: Lane,
+        states: dict[int, lanes.LaneState],
+        histories: list[HistoryStart],
+        servers: dict[int, str],
+    ) -> None:
         counted = self._removal.numbering.of_stream(*lane, states[lane[1]])
-        self.readers[lane] = LaneReader(self._broker, *lane, counted, self._wake, histories, len(states))
+        self.readers[lane] = LaneReader(
+            self._broker, *lane, counted, self._wake, histories, len(states), servers
+        )
 
     def look_anew(self) -> None:
         """Look at lanes of others again when a chunk has to wait for them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bemi_django.exceptions import ProtocolError, ReplicationError
@@ -20,6 +20,10 @@ from bemi_django.wire.lane import is_of_lost_wal
 from bemi_django.wire.sequence import FIRST_HISTORY, HistoryStart, history_of
 
 _OTHER = "message {} of the stream {} is {}; if bemi run has not sent it, run nats stream rmm {} {}"
+_FOREIGN = (
+    "message {} of the stream {} is one of the slot {} of another server, whose database has the same name: "
+    "let one of them publish under another BEMI_SLOT or to a stream of its own, and run nats stream rmm {} {}"
+)
 #: Seconds that a publisher may take to begin anew, before what is missing is looked for in the whole lane,
 #: and before it is taken for lost.
 _LATE, _LOST = 5.0, 60.0
@@ -55,6 +59,7 @@ class LaneReader(LaneMessages):
         wake: Called in the thread of the connection when a message is there.
         histories: The histories of the log; chunks of WAL that one of them has left are not taken.
         lanes: The number of lanes in the log; 0 for any.
+        servers: The servers of the histories, by their numbers; of one that is not there, any may send.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class LaneReader(LaneMessages):
         wake: Callable[[], object],
         histories: Sequence[HistoryStart] = (FIRST_HISTORY,),
         lanes: int = 0,
+        servers: Mapping[int, str] | None = None,
     ) -> None:
         self.source, self.lane, self.lanes = source, lane, lanes
         #: How far the lane has come with what was taken.
@@ -73,6 +79,7 @@ class LaneReader(LaneMessages):
         #: How the changes of the last chunk that was taken are divided, and the stream that is read.
         self.division, self.stream = state.division, state.stream
         self.histories = histories
+        self.servers = servers or {}
         #: The number of the last message that was read.
         self.seen = state.message
         self._parts = Parts()
@@ -111,6 +118,7 @@ class LaneReader(LaneMessages):
                 else:
                     self._pass_by(found.last)
                 continue
+            self._require_own(found)
             self._history = max(self._history, history_of(chunk.end.sequence))
             if chunk.end <= self.position or is_of_lost_wal(chunk.end, self.histories):
                 self._pass_by(found.last)
@@ -138,6 +146,18 @@ class LaneReader(LaneMessages):
         is_lost = since is not None and time.monotonic() - since > _LOST
         is_left_behind = self._history > self.histories[-1].number
         return _LACKING.format(self.lane) if is_lost or is_left_behind else ""
+
+    def _require_own(self, found: StoredChunk) -> None:
+        """Check that a chunk is of the server whose positions it has: others count their WAL, too.
+
+        Raises:
+            ReplicationError: It is of another one. To take it would mix two sources, and to remove it would
+                take it from the log that it is for.
+        """
+        sender = found.chunk.origin.system_identifier
+        if self.servers.get(history_of(found.chunk.end.sequence), sender) != sender:
+            stream, number = self._stream, found.first
+            raise ReplicationError(_FOREIGN.format(number, stream, self.source, stream, number))
 
     def _has_followed(self, chunk: Chunk) -> bool:
         return chunk.course is None or chunk.course.is_known(self.histories, self.position)

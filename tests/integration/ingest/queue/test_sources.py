@@ -101,6 +101,16 @@ def test_a_database_is_published_by_one_slot_and_its_copy_to_a_log_of_its_own(
         )
 
 
+def test_two_servers_with_a_database_of_one_name_are_not_mixed(queued: QueuedPipeline) -> None:
+    """Each has a log of its own, and the same slot, as they have the same name and the same stream."""
+    queued.trail.write(5)
+    queued.publish()
+    queued.trail.log.run("UPDATE _bemi.histories SET system_identifier = '7'")
+    with pytest.raises(ReplicationError, match="slot bemi_trail of another server.*nats stream rmm bemi 1$"):
+        queued.consume()
+    assert queued.server.messages() == 3 and queued.trail.logged() == []
+
+
 def test_what_is_in_the_queue_is_waited_for_by_its_source_alone(
     source_cluster: Cluster, elsewhere: Cluster, nats_server: NatsServer, django_db_blocker: Any
 ) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from math import isfinite
 from typing import Any
 
 import orjson
 
 from bemi_django.ingest.debezium.printing import moments
-from bemi_django.ingest.debezium.printing.column_types import ColumnType
+from bemi_django.ingest.debezium.printing.column_types import UNKNOWN, ColumnType
 from bemi_django.ingest.debezium.reading.envelope import decoded
 from bemi_django.ingest.debezium.reading.record import FieldSchema, WrittenNumber
 
@@ -20,6 +21,8 @@ _UNITS = {"NanoTimestamp": 0.001, "NanoTime": 0.001, "MicroTimestamp": 1, "Micro
 _MILLISECONDS = 1000
 #: Digits of a second up to which the connector sends milliseconds.
 _COARSE = range(4)
+#: Powers of ten that PostgreSQL does not print as an exponent in single precision.
+_PLAIN = range(-4, 6)
 _DIGITS = re.compile(r"[+-]?\d+", re.ASCII)
 #: A number as PostgreSQL takes it.
 DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,5})?|NaN|-?Infinity", re.ASCII)
@@ -36,11 +39,17 @@ def text_of(value: Any) -> str:
     return value
 
 
-def plain(value: Any) -> str:
-    """Return a value of a type that is sent as text; of one that is not known, whatever it is."""
+def plain(value: Any, type_: ColumnType) -> str:
+    """Return a value of a type that is sent as text; of a column of which nothing is known, whatever it is.
+
+    Raises:
+        ValueError: It is sent in a form of its own, which is not known.
+    """
     if isinstance(value, bool):
         return "t" if value else "f"
     if isinstance(value, (dict, list)):
+        if type_ != UNKNOWN:
+            raise ValueError("a value of a form that is not known")
         return _as_json(value)
     return str(value)
 
@@ -168,6 +177,34 @@ def _geometry(value: Any, *_: object) -> str:
     return text_of(value) if isinstance(value, str) else decoded(text_of(_wkb(value))).hex().upper()
 
 
+def _vector(value: Any, *_: object) -> str:
+    if not isinstance(value, list):
+        return text_of(value)
+    return "[" + ",".join(map(_short, value)) + "]"
+
+
+def _sparse_vector(value: Any, *_: object) -> str:
+    if not isinstance(value, dict):
+        return text_of(value)
+    elements, size = value["vector"], _integer(value["dimensions"])
+    # Where keys are numbers, JSON has pairs in place of an object.
+    pairs = elements.items() if isinstance(elements, dict) else elements
+    return "{" + ",".join(f"{_integer(index)}:{_short(one)}" for index, one in pairs) + "}/" + size
+
+
+def _short(value: Any) -> str:
+    """Return a number of single precision as PostgreSQL prints it."""
+    text = _float(value)
+    sign, digits, exponent = Decimal(text).normalize().as_tuple()
+    assert isinstance(exponent, int)
+    scale = len(digits) + exponent - 1
+    if text in ("0", "-0") or scale in _PLAIN:
+        return f"{Decimal(text):f}"
+    mantissa = "".join(map(str, digits))
+    fraction = f".{mantissa[1:]}" if mantissa[1:] else ""
+    return f"{'-' * sign}{mantissa[0]}{fraction}e{scale:+03}"
+
+
 def _wkb(value: Any) -> Any:
     return value.get("wkb") if isinstance(value, dict) else None
 
@@ -194,4 +231,6 @@ PRINTERS: Mapping[str, Printer] = {
     "hstore": _hstore,
     "point": _point,
     **dict.fromkeys(("geometry", "geography"), _geometry),
+    **dict.fromkeys(("vector", "halfvec"), _vector),
+    "sparsevec": _sparse_vector,
 }

@@ -89,7 +89,7 @@ class Texts:
         if type_.name == "interval":
             text = f"{value} microseconds" if isinstance(value, int) else text_of(value)
             return self._ask(_ASKED["interval"], text)
-        return plain(value)
+        return plain(value, type_)
 
     def _array(self, value: Any, type_: ColumnType, element: ColumnType, schema: FieldSchema) -> str:
         if isinstance(value, str) and value[:1] == "{":

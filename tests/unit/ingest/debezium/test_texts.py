@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bemi_django.ingest.debezium.printing.column_types import ColumnType
+from bemi_django.ingest.debezium.printing.column_types import UNKNOWN, ColumnType
 from bemi_django.ingest.debezium.printing.texts import Texts
 from bemi_django.ingest.debezium.reading.record import PLACEHOLDER, Modes, WrittenNumber
 from bemi_django.ingest.protocol.messages import UNAVAILABLE
@@ -79,6 +79,19 @@ def test_a_precise_decimal_has_the_scale_of_its_column(unscaled: int) -> None:
         ({"x": WrittenNumber("1.5"), "y": 2, "wkb": ""}, "point", None, "(1.5,2)"),
         ({"wkb": "AQE=", "srid": 4326}, "geometry", None, "0101"),
         ({"a": [WrittenNumber("1.10"), 1 << 70]}, "jsonb", None, f'{{"a":[1.10,{1 << 70}]}}'),
+        (
+            [WrittenNumber(one) for one in ("1.0", "-0.1", "1.2345679E8", "1.0E-5", "100000.0", "-0.0")],
+            "vector",
+            None,
+            "[1,-0.1,1.2345679e+08,1e-05,100000,-0]",
+        ),
+        (
+            {"dimensions": 5, "vector": {"1": WrittenNumber("1.5"), "3": 2}},
+            "sparsevec",
+            None,
+            "{1:1.5,3:2}/5",
+        ),
+        ({"dimensions": 5, "vector": [[1, WrittenNumber("1E6")]]}, "sparsevec", None, "{1:1e+06}/5"),
         (60, "interval", None, "asked for 60 microseconds"),
         ("P1D", "interval", None, "asked for P1D"),
         ("BNI=", "money", None, "asked for 12.34"),
@@ -111,6 +124,9 @@ def test_the_precision_of_a_column_tells_milliseconds_from_microseconds() -> Non
         ([1], "bytea"),
         ("[]", "hstore"),
         ({}, "geometry"),
+        ({"x": 1.5, "y": 0.5, "radius": 2.5}, "circle"),
+        ({"wkb": "AQE=", "extensions": {"type": "box"}}, "box"),
+        ([[1, 2]], "pair"),
     ],
 )
 def test_what_is_no_value_of_the_type_is_refused(value: Any, name: str) -> None:
@@ -152,7 +168,7 @@ def test_an_unchanged_toast_value_is_unavailable(placeholder: str, forms: list[A
     for value in forms:
         assert texts.text(value, ColumnType("text"), {}) is UNAVAILABLE
     for value in ("other", ["other"], {"other": "other"}, [1, 2], 1, WrittenNumber("1.5")):
-        assert texts.text(value, ColumnType("other"), {}) is not UNAVAILABLE
+        assert texts.text(value, UNKNOWN, {}) is not UNAVAILABLE
 
 
 @settings(max_examples=50)

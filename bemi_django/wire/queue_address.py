@@ -13,6 +13,8 @@ _MOST_LANES = 64
 _NUMBERS = frozenset(map(str, range(_MOST_LANES)))
 _DURATION = re.compile("([0-9]{1,6})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+#: Seconds that are 100 years: a moment that lies before them is one that Python knows.
+_LONGEST = 36500 * 86400
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _FORM = "use nats://HOST:PORT/STREAM, with ?lanes=4, replicas=3, keep=7d or sync=always where they are wanted"
 
@@ -59,12 +61,13 @@ def parse(url: str) -> QueueAddress:
     except ValueError:
         raise ValueError(f"the address of the queue is not valid: {_FORM}") from None
     stream = parts.path.strip("/") or STREAM
-    options = dict(parse_qsl(parts.query))
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
     lanes = options.pop("lanes", str(LANES))
     replicas = options.pop("replicas", "1")
     kept = _DURATION.fullmatch(options.pop("keep", "0s"))
     sync = options.pop("sync", "")
-    if parts.scheme not in ("nats", "tls") or not parts.netloc or not _NAME.fullmatch(stream):
+    # What follows # may be the end of a password.
+    if parts.scheme not in ("nats", "tls") or not parts.netloc or not _NAME.fullmatch(stream) or "#" in url:
         raise ValueError(f"the address of the queue is not valid: {_FORM}")
     if options or sync not in ("", "always"):
         raise ValueError(f"an option of the queue's address is not known: {_FORM}")
@@ -72,15 +75,16 @@ def parse(url: str) -> QueueAddress:
         raise ValueError(f"lanes of the queue's address must be a number from 1 to {_MOST_LANES}")
     if replicas not in ("1", "3", "5"):
         raise ValueError("replicas of the queue's address must be 1, 3 or 5")
-    if kept is None:
-        raise ValueError("keep of the queue's address must be a duration: 90s, 30m, 12h or 7d")
+    seconds = 0 if kept is None else int(kept[1]) * _SECONDS[kept[2]]
+    if kept is None or seconds > _LONGEST:
+        raise ValueError(
+            "keep of the queue's address must be a duration: 90s, 30m, 12h or 7d, 36500d at most"
+        )
     user, at, hosts = parts.netloc.rpartition("@")
     if not all(map(_is_host, hosts.split(","))):
         raise ValueError(f"a host or a port of the queue's address is not valid: {_FORM}")
     servers = tuple(f"{parts.scheme}://{user}{at}{host}" for host in hosts.split(","))
-    return QueueAddress(
-        servers, stream, int(lanes), sync == "always", int(replicas), int(kept[1]) * _SECONDS[kept[2]]
-    )
+    return QueueAddress(servers, stream, int(lanes), sync == "always", int(replicas), seconds)
 
 
 def _is_host(text: str) -> bool:

@@ -576,6 +576,7 @@ def test_addresses(url: str, expected: tuple[Any, ...]) -> None:
         "nats://a?lanes=x",
         "nats://a?replicas=2",
         "nats://a?keep=7",
+        "nats://a?keep=999999d",
         "nats://a?x=1",
     ],
 )

@@ -54,6 +54,8 @@ def test_an_unknown_address_lists_what_is_known(url: str) -> None:
         "[::1",
         "user:secret@h:x",
         "user:secret@h\u2100",
+        "user:12#secret@h",
+        "user:12?secret@h",
     ],
 )
 def test_the_hosts_of_a_queue_have_ports_that_are_numbers(hosts: str) -> None:

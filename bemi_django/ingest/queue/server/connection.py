@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from bemi_django.exceptions import QueueUnavailable, ReplicationError
 from bemi_django.wire.queue_address import QueueAddress
@@ -140,6 +141,7 @@ class Connection:
             error_cb=note,
             max_outstanding_pings=2,
             ping_interval=5,
+            **_credentials_of(self.address.servers[0]),
         )
         self._jetstream = self._client.jetstream(timeout=_ANSWER_SECONDS)
 
@@ -152,3 +154,13 @@ class Connection:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+
+
+def _credentials_of(server: str) -> dict[str, str]:
+    """Return the credentials of an address as they are meant: the client would send ``%2F`` for a slash."""
+    parts = urlsplit(server)
+    if parts.username is None:
+        return {}
+    if parts.password is None:
+        return {"token": unquote(parts.username)}
+    return {"user": unquote(parts.username), "password": unquote(parts.password)}

@@ -557,14 +557,16 @@ def test_a_broker_is_closed_without_a_trace(queued: QueuedPipeline) -> None:
 
 
 _READER = """
-authorization { users: [{ user: reader, password: secret, permissions: { publish: { deny: "bemi.>" } } }] }
+authorization {
+    users: [{ user: reader, password: "secret/#?%", permissions: { publish: { deny: "bemi.>" } } }]
+}
 """
 
 
 def test_a_right_that_is_missing_is_told(queued: QueuedPipeline) -> None:
     queued.trail.write(1)
     with closing(NatsServer(member=_READER)) as server:
-        queue = parse(server.url().replace("nats://", "nats://reader:secret@"))
+        queue = parse(server.url().replace("nats://", "nats://reader:secret%2F%23%3F%25@"))
         with pytest.raises(QueueUnavailable, match=r"(?i)refuses a right: .*publish to \"bemi\.") as raised:
             Supervisor(queued.config._replace(queue=queue), IMPATIENT).run(until_current=True)
     assert "secret" not in str(raised.value)

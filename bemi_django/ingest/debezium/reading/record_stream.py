@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bemi_django.exceptions import ReplicationError
 from bemi_django.ingest.queue.server.connection import Connection
 from bemi_django.ingest.queue.server.numbering import numbers_of
+from bemi_django.ingest.queue.server.stream_info import info_of
 from bemi_django.wire.queue_address import QueueAddress
 
 if TYPE_CHECKING:
@@ -114,11 +115,17 @@ class RecordStream:
     async def _require_between(self, jumps: Sequence[tuple[int, int]]) -> None:
         """Check that the messages between others are ones of other subjects, and were not removed."""
         name = self._place.address.stream
-        first = (await self._connection.jetstream.stream_info(name)).state.first_seq
-        removed = [(min(first, end) - before, before) for before, end in jumps if first > before + 1]
+        state = (await info_of(self._connection.client, name, has_deleted=True))["state"]
+        # Of what was deleted between others, nobody can tell the subject.
+        deleted, first = state.get("deleted") or (), state["first_seq"]
+        removed = []
+        for before, end in jumps:
+            last = max([min(first, end) - 1, *(number for number in deleted if number < end)])
+            if last > before:
+                removed.append((last - before, before))
         if removed:
             size, before = max(removed)
-            self._pass_over(_removed(name, before, before + size), before + size - 1)
+            self._pass_over(_removed(name, before, before + size + 1), before + size)
 
     def _pass_over(self, reason: str, after: int) -> None:
         if not self._place.may_lack:
@@ -140,6 +147,10 @@ class RecordStream:
         if info.config.retention not in (None, RetentionPolicy.LIMITS):
             raise ReplicationError(
                 f"the stream {name} removes what others have taken: it needs the retention policy limits"
+            )
+        if (info.config.max_msgs_per_subject or -1) > 0:
+            raise ReplicationError(
+                f"the stream {name} removes messages between others: it needs no max_msgs_per_subject"
             )
         numbers = await numbers_of(self._connection.client, name)
         self.identity = numbers.identity

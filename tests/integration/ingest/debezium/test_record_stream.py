@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import pytest
@@ -35,11 +36,10 @@ class Installation:
         server.ask(self._make)
 
     @staticmethod
-    async def _make(jetstream: Any) -> None:
+    async def _make(jetstream: Any, **settings: Any) -> None:
         # As the server makes it: in memory, with the subjects of its configuration.
-        await jetstream.add_stream(
-            name=_STREAM, subjects=["bemi", "__debezium-heartbeat.*"], storage="memory"
-        )
+        subjects = ["bemi", "__debezium-heartbeat.*"]
+        await jetstream.add_stream(name=_STREAM, subjects=subjects, storage="memory", **settings)
 
     def publish(self, lines: Sequence[bytes]) -> None:
         """Publish what is in lines as the server does: without their keys."""
@@ -62,18 +62,21 @@ class Installation:
         """Write what is there now."""
         return int(self.consumer(accept_gap=accept_gap).run(until_current=True))
 
-    def remove(self, before: int) -> None:
-        """Remove messages, as limits of a stream do."""
+    def remove(self, before: int = 0, number: int = 0) -> None:
+        """Remove messages before one, as limits of a stream do, or one of them."""
 
-        async def purge(jetstream: Any) -> None:
-            await jetstream.purge_stream(_STREAM, seq=before)
+        async def remove(jetstream: Any) -> None:
+            if number:
+                await jetstream.delete_msg(_STREAM, number)
+            else:
+                await jetstream.purge_stream(_STREAM, seq=before)
 
-        self._server.ask(purge)
+        self._server.ask(remove)
 
-    def anew(self) -> None:
+    def anew(self, **settings: Any) -> None:
         """Delete the stream, and make it again."""
         self._server.delete(_STREAM)
-        self._server.ask(self._make)
+        self._server.ask(partial(self._make, **settings))
 
 
 @pytest.fixture(scope="module")
@@ -132,17 +135,30 @@ def test_a_consumer_shows_the_last_transaction_though_nothing_tells_its_end(
             running.result(DEADLINE)
 
 
-def test_removed_messages_are_not_passed_over(records: DebeziumTrail, installation: Installation) -> None:
+@pytest.mark.parametrize(
+    ("removed", "left"),
+    [({"before": 5}, [5]), ({"number": 4}, [3, 5])],
+    ids=["the first", "one between others"],
+)
+def test_removed_messages_are_not_passed_over(
+    records: DebeziumTrail, installation: Installation, removed: dict[str, int], left: list[int]
+) -> None:
     installation.publish([created(1), created(2)])
     installation.consume()
     installation.publish([created(3), created(4), created(5)])
-    installation.remove(before=5)
-    with pytest.raises(ReplicationError, match="messages 2 to 4 of the stream DebeziumStream were removed"):
+    installation.remove(**removed)
+    with pytest.raises(ReplicationError, match="to 4 of the stream DebeziumStream were removed"):
         installation.consume()
     installation.consume(accept_gap=True)
-    assert numbers(records) == [1, 2, 5]
+    assert numbers(records) == [1, 2, *left]
     ((reason, _),) = records.letters()
     assert "were removed" in reason
+
+
+def test_a_stream_that_keeps_some_messages_of_each_subject_is_refused(installation: Installation) -> None:
+    installation.anew(max_msgs_per_subject=1)
+    with pytest.raises(ReplicationError, match="removes messages between others"):
+        installation.consume()
 
 
 @pytest.mark.parametrize("hours", [-3, 3])

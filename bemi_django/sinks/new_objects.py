@@ -10,6 +10,8 @@ from bemi_django.exceptions import first_line
 
 #: Options of an address that are known here.
 _KNOWN = frozenset(("region", "scheme", "endpoint_override"))
+#: Seconds that the store may take.
+_CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 20.0
 #: Answers of a store that has an object of this name, or is about to have one.
 _THERE = (409, 412)
 #: Answers that another attempt may change; 501 is one of a store that does not know the condition.
@@ -73,7 +75,10 @@ class NewObjects:
             aws_access_key_id=unquote(parts.username) if parts.username else None,
             aws_secret_access_key=unquote(parts.password) if parts.password else None,
             config=Config(
-                retries={"mode": "standard"}, s3={"addressing_style": "path" if endpoint else "auto"}
+                connect_timeout=_CONNECT_SECONDS,
+                read_timeout=_ANSWER_SECONDS,
+                retries={"mode": "standard"},
+                s3={"addressing_style": "path" if endpoint else "auto"},
             ),
         )
 

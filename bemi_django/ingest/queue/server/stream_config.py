@@ -89,7 +89,6 @@ def lacking(config: Config) -> list[str]:
         "purges": not config.get("deny_purge"),
         "no sealing": not config.get("sealed"),
         "no subject_transform": not config.get("subject_transform"),
-        "no allow_msg_counter": not config.get("allow_msg_counter"),
         "no consumer_limits": not any((config.get("consumer_limits") or {}).values()),
     }
     return [name for name, is_met in wanted.items() if not is_met]

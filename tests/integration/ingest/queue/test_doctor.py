@@ -94,7 +94,7 @@ UNFIT = {
     "no persist_mode async": {"persist_mode": "async"},
     "no subject_transform": {"subject_transform": {"src": "bemi.>", "dest": "other.>"}},
     "no consumer_limits": {"consumer_limits": {"inactive_threshold": 1_000_000_000}},
-    "no sealing": {"sealed": True},
+    "purges, no sealing": {"sealed": True},
     "no mirror, subjects bemi.>, discard new": {"mirror": {"name": "old"}, "subjects": [], "discard": "old"},
 }
 

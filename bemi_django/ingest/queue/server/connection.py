@@ -156,7 +156,7 @@ class Connection:
         await asyncio.gather(*others, return_exceptions=True)
 
 
-def _credentials_of(server: str) -> dict[str, str]:
+def _credentials_of(server: str) -> dict[str, Any]:
     """Return the credentials of an address as they are meant: the client would send ``%2F`` for a slash."""
     parts = urlsplit(server)
     if parts.username is None:

@@ -90,7 +90,7 @@ def test_a_stream_that_would_hold_changes_up(server: NatsServer, settings: Any) 
 
 
 #: Settings that cannot be taken back, as the server knows them; some are newer than the client may be.
-UNFIT = {
+UNFIT: dict[str, dict[str, Any]] = {
     "no persist_mode async": {"persist_mode": "async"},
     "no subject_transform": {"subject_transform": {"src": "bemi.>", "dest": "other.>"}},
     "no consumer_limits": {"consumer_limits": {"inactive_threshold": 1_000_000_000}},

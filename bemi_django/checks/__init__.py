@@ -43,7 +43,7 @@ bemi.W011  the worker is not running, or has never run
 bemi.W013  patterns of BEMI_INCLUDE match no table
 bemi.W014  tables that inherit from tracked tables are not tracked
 bemi.W015  event triggers are missing, so new tables are not tracked at once
-bemi.W020  patterns of BEMI_IGNORE_COLUMNS or BEMI_CONDITIONS match nothing
+bemi.W020  patterns of BEMI_IGNORE_COLUMNS, BEMI_CONDITIONS or BEMI_EXCLUDE match nothing
 bemi.W021  tables are recorded that the settings leave out
 bemi.W022  the database cannot be reached, or the role may not read what is checked
 bemi.W023  what the migrations of this app have made is missing, although they are applied

@@ -18,6 +18,11 @@ from bemi_django.wire.name_pattern import ColumnPattern, matches
 
 _COLUMNS = "Patterns are table.column or schema.table.column. The columns of a key are always recorded."
 _CONDITIONS = "Set BEMI_CONDITIONS to {table: dotted path of a function with (table, before, after)}."
+_MATCHES = "Correct the pattern, or remove it. Columns of primary keys are always recorded."
+_NAMES = (
+    "Correct the name, or remove it: schema.table, without quotes. A partition is recorded with its root: "
+    "exclude that."
+)
 #: The schema of a model's table is not known without a connection.
 _ANY_SCHEMA = ("*", "public")
 
@@ -36,18 +41,23 @@ def check_names(aliases: Sequence[str]) -> list[CheckMessage]:
     try:
         columns = [ignored.unmatched_columns(alias) for alias in aliases]
         tables = [ignored.unmatched_tables(alias) for alias in aliases]
+        excluded = [ignored.unmatched_excluded(alias) for alias in aliases]
     except (ImproperlyConfigured, NotInstalled):
         return []
     found = [
         (setting, name)
-        for setting, unmatched in (("BEMI_IGNORE_COLUMNS", columns), ("BEMI_CONDITIONS", tables))
+        for setting, unmatched in (
+            ("BEMI_IGNORE_COLUMNS", columns),
+            ("BEMI_CONDITIONS", tables),
+            ("BEMI_EXCLUDE", excluded),
+        )
         for name in (unmatched[0] if unmatched else [])
         if all(name in others for others in unmatched)
     ]
     return [
         Warning(
             f"{name} in {setting} matches nothing that can be left out of {' or '.join(aliases)}.",
-            hint="Correct the pattern, or remove it. Columns of primary keys are always recorded.",
+            hint=_NAMES if setting == "BEMI_EXCLUDE" else _MATCHES,
             id="bemi.W020",
         )
         for setting, name in found

@@ -8,7 +8,8 @@ from django.db import connections
 
 from bemi_django import selection
 from bemi_django.schema import installed
-from bemi_django.wire.name_pattern import as_like
+from bemi_django.setting_values import patterns
+from bemi_django.wire.name_pattern import as_like, has_wildcards
 
 # With the slot '', which no worker has: the settings say so, but nothing may have been left out yet.
 _DIFFERENCE = """
@@ -58,6 +59,16 @@ WHERE NOT EXISTS (
     WHERE c.relkind IN ('r', 'p') AND n.nspname LIKE p.schema AND c.relname LIKE p.name)
 ORDER BY 1
 """
+# A partition is recorded with its root.
+_UNMATCHED_NAMES = """
+SELECT p.number::pg_catalog.int4
+FROM pg_catalog.unnest(%s::pg_catalog.text[]) WITH ORDINALITY p (name, number)
+WHERE NOT EXISTS (
+    SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
+        AND pg_catalog.concat(n.nspname, '.', c.relname) = p.name)
+ORDER BY 1
+"""
 _ADD = """
 INSERT INTO _bemi.omitted_columns (slot, schema, "table", "column", last) VALUES ('', %s, %s, %s, 0)
 ON CONFLICT DO NOTHING
@@ -77,8 +88,8 @@ def sync(using: str, dry_run: bool) -> Iterator[str]:
     Raises:
         ImproperlyConfigured: A setting is wrong.
     """
-    patterns = selection.ignored_columns()
-    parts = [[as_like(pattern[number]) for pattern in patterns] for number in range(3)]
+    ignored = selection.ignored_columns()
+    parts = [[as_like(pattern[number]) for pattern in ignored] for number in range(3)]
     with connections[using].cursor() as cursor:
         if not installed.has(cursor, "past_refresh_v1"):
             return
@@ -113,10 +124,22 @@ def unmatched_tables(using: str) -> list[str]:
     )
 
 
-def _unmatched(using: str, query: str, patterns: Sequence[tuple[str, ...]]) -> list[str]:
-    if not patterns:
+def unmatched_excluded(using: str) -> list[str]:
+    """Return the names without wildcards of ``BEMI_EXCLUDE`` that are of no table.
+
+    Raises:
+        ImproperlyConfigured: A setting is wrong.
+    """
+    names = [name for name in patterns("BEMI_EXCLUDE") if not has_wildcards(name)]
+    with connections[using].cursor() as cursor:
+        cursor.execute(_UNMATCHED_NAMES, [names])
+        return [names[number - 1] for (number,) in cursor.fetchall()]
+
+
+def _unmatched(using: str, query: str, chosen: Sequence[tuple[str, ...]]) -> list[str]:
+    if not chosen:
         return []
     with connections[using].cursor() as cursor:
         installed.require(cursor, "plan_v1")
-        cursor.execute(query, [[as_like(part) for part in parts] for parts in zip(*patterns, strict=True)])
-        return [".".join(patterns[number - 1]) for (number,) in cursor.fetchall()]
+        cursor.execute(query, [[as_like(part) for part in parts] for parts in zip(*chosen, strict=True)])
+        return [".".join(chosen[number - 1]) for (number,) in cursor.fetchall()]

@@ -164,7 +164,7 @@ def tracked_tables(server: Any, publication: str, only: Sequence[str]) -> list[T
 def _printed(name: str) -> str:
     """Return a name whose parts may be in double quotes as tables are printed."""
     parts = split(name)
-    return name if parts is None or parts.schema is None else ".".join(parts)
+    return name if parts is None or parts.schema is None else f"{parts.schema}.{parts.name}"
 
 
 def read_table(server: Any, oid: int) -> ComparedTable | None:

@@ -3,6 +3,7 @@
 BemiError
 ├── ArchiveError          a month cannot be archived or brought back, or a file of the archive is damaged
 ├── HistoryError          as_of(): the contents of the tables at that time are not known
+│   ├── BeforeHistory     the log begins later; it holds since when it is complete
 │   └── LogBehind         the log has not reached the present
 ├── KeyStoreUnavailable   the store of encryption keys has failed, or takes too long
 ├── NoModel               no model has the table of a change
@@ -44,6 +45,17 @@ class ArchiveError(BemiError):
 
 class HistoryError(BemiError):
     """The contents of the tables at this time are not known."""
+
+
+class BeforeHistory(HistoryError):
+    """The log begins later than this moment.
+
+    ``since`` is when it begins to be complete.
+    """
+
+    def __init__(self, message: str | None = None, since: Any = None) -> None:
+        super().__init__(message)
+        self.since = since
 
 
 class LogBehind(HistoryError):

@@ -24,7 +24,6 @@ from bemi_django.alerts.channels import recipients_of, send
 from bemi_django.alerts.notice import sample_of
 from bemi_django.alerts.saved_filter import problem_of
 from bemi_django.alerts.webhook import AlertFailed, new_salt, secret_of
-from bemi_django.exceptions import first_line
 from bemi_django.models import AlertRule
 
 if TYPE_CHECKING:
@@ -152,7 +151,7 @@ class AlertRuleAdmin(AlertRuleAdminBase):
         try:
             messages.success(request, send(rule, sample_of(rule)))
         except AlertFailed as error:
-            messages.error(request, first_line(error))
+            messages.error(request, error.said)
         # A function of the project may fail in any way.
         except Exception as error:
             messages.error(request, _("The function failed: %(error)s") % {"error": type(error).__name__})

@@ -128,7 +128,7 @@ class AlertRuleForm(AlertRuleFormBase):
         try:
             checked(found.get("url", ""))
         except AlertFailed as error:
-            self.add_error("url", str(error))
+            self.add_error("url", error.said)
 
     def _check_handler(self, found: dict[str, Any]) -> None:
         if not found.get("handler"):

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.mail import EmailMessage
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from bemi_django.alerts import configured, webhook
 from bemi_django.alerts.webhook import AlertFailed
@@ -40,15 +41,19 @@ def _mail(rule: AlertRule, notice: dict[str, Any]) -> str:
         sent = message.send()
     except Exception as error:
         # Whatever a mail backend raises; its text may have addresses.
-        raise AlertFailed(f"the mail was not sent: {type(error).__name__}") from None
+        raise AlertFailed(
+            gettext_noop("the mail was not sent: %(error)s"), error=type(error).__name__
+        ) from None
     if not sent:
-        raise AlertFailed("the mail was not sent: there are no recipients")
+        raise AlertFailed(gettext_noop("the mail was not sent: there are no recipients"))
     return _("The mail was sent.")
 
 
 def _call(rule: AlertRule, notice: dict[str, Any]) -> str:
     path = configured.handlers().get(rule.handler)
     if path is None:
-        raise AlertFailed(f"BEMI_ALERT_HANDLERS has no function {rule.handler!r}")
+        raise AlertFailed(
+            gettext_noop("BEMI_ALERT_HANDLERS has no function %(name)s"), name=repr(rule.handler)
+        )
     import_string(path)(notice)
     return _("The function was called.")

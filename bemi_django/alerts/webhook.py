@@ -17,6 +17,9 @@ from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from django.utils.crypto import get_random_string, salted_hmac
+from django.utils.text import capfirst
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
 
 from bemi_django.alerts import configured
 from bemi_django.exceptions import BemiError
@@ -39,12 +42,18 @@ _TRANSLATED = tuple(
 class AlertFailed(BemiError):
     """An alert could not be sent. The message names neither secrets nor the URL.
 
-    ``status`` is that of the answer, if there was one.
+    ``status`` is that of the answer, if there was one. Logs have the message in English.
     """
 
-    def __init__(self, message: str | None = None, status: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, text: str, *, status: int | None = None, **values: object) -> None:
         self.status = status
+        self._text, self._values = text, {"status": status, **values}
+        super().__init__(text % self._values)
+
+    @property
+    def said(self) -> str:
+        """The message in the reader's language."""
+        return f"{capfirst(gettext(self._text) % self._values)}."
 
 
 class WebhookAnswer(NamedTuple):
@@ -75,14 +84,15 @@ def checked(url: str) -> SplitResult:
         parts = urlsplit(url)
         has_port = parts.port != 0
     except ValueError:
-        raise AlertFailed("the URL is not valid") from None
+        raise AlertFailed(_("the URL is not valid")) from None
     schemes = ("https", "http") if configured.may_use_http() else ("https",)
     if parts.scheme not in schemes:
-        raise AlertFailed(f"the URL has to begin with {' or '.join(f'{name}://' for name in schemes)}")
+        names = " / ".join(f"{name}://" for name in schemes)
+        raise AlertFailed(_("the URL has to begin with %(schemes)s"), schemes=names)
     if not parts.hostname or not has_port or any(char <= " " or char == "\x7f" for char in url):
-        raise AlertFailed("the URL is not valid")
+        raise AlertFailed(_("the URL is not valid"))
     if parts.username is not None or parts.password is not None:
-        raise AlertFailed("the URL must not have a user name or password")
+        raise AlertFailed(_("the URL must not have a user name or password"))
     return parts
 
 
@@ -130,11 +140,13 @@ def deliver(url: str, body: bytes, secret: str, delivery: str) -> WebhookAnswer:
                 text = response.read(_MOST_ANSWER).decode(errors="replace")
     except (OSError, http.client.HTTPException, ValueError) as error:
         # The text of some errors has the URL.
-        raise AlertFailed(f"the server could not be reached: {type(error).__name__}") from None
+        raise AlertFailed(
+            _("the server could not be reached: %(error)s"), error=type(error).__name__
+        ) from None
     if response.status not in _SUCCESS:
-        raise AlertFailed(f"the server answered {response.status}", response.status)
+        raise AlertFailed(_("the server answered %(status)s"), status=response.status)
     if not is_sent:
-        raise AlertFailed("the server answered before it had everything")
+        raise AlertFailed(_("the server answered before it had everything"))
     return WebhookAnswer(response.status, text)
 
 
@@ -188,7 +200,7 @@ class _Connection(http.client.HTTPConnection):
         addresses = [str(entry[4][0]) for entry in found]
         if not addresses or not all(_may_reach(address) for address in addresses):
             raise AlertFailed(
-                "the server has an address that is not public: BEMI_WEBHOOK_NETWORKS names such networks"
+                _("the server has an address that is not public: BEMI_WEBHOOK_NETWORKS names such networks")
             )
         error: OSError | None = None
         for address in addresses:

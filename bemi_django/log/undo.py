@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import models
 
-from bemi_django.exceptions import BemiError
+from bemi_django.exceptions import BeforeHistory
 from bemi_django.log.places import Place, complete_from
 
 if TYPE_CHECKING:
@@ -106,5 +106,7 @@ def later_rows(changes: _Rows, moment: datetime | models.Model) -> _Rows:
         complete = complete_from(place)
         if complete is not None and time < complete:
             name = f"{place.schema}.{place.table}"
-            raise BemiError(f"the log of {name} is complete only from {complete} on; {time} is earlier")
+            raise BeforeHistory(
+                f"the log of {name} is complete only from {complete} on; {time} is earlier", complete
+            )
     return later.filter(operation__in=("CREATE", "UPDATE", "DELETE"))

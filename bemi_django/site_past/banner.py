@@ -14,7 +14,8 @@ from django.utils.cache import patch_vary_headers
 from django.utils.formats import get_format
 from django.utils.translation import gettext as _
 
-from bemi_django.exceptions import LogBehind, PastIsReadOnly
+from bemi_django.exceptions import BemiError, LogBehind, PastIsReadOnly
+from bemi_django.log.reasons import reason_of
 from bemi_django.site_past.chosen_moment import ChosenMoment
 from bemi_django.site_past.departure import databases_of_present
 
@@ -90,16 +91,18 @@ def refusal_of_stream(request: HttpRequest, chosen: ChosenMoment) -> HttpRespons
     return refusal(request, chosen, _("Not known as of then"), reason, HTTPStatus.CONFLICT)
 
 
-def refusal_of(request: HttpRequest, chosen: ChosenMoment, error: Exception) -> HttpResponse:
+def refusal_of(request: HttpRequest, chosen: ChosenMoment, error: BemiError) -> HttpResponse:
     """Return the page for an error of the past: something is not known, or was to be written."""
     if isinstance(error, PastIsReadOnly):
         reason = _("This page writes to the database when it is viewed. The past is read-only.")
         return refusal(request, chosen, _("The past cannot be changed"), reason, HTTPStatus.CONFLICT)
     if isinstance(error, LogBehind):
-        page = refusal(request, chosen, _("The log is behind"), str(error), HTTPStatus.SERVICE_UNAVAILABLE)
+        page = refusal(
+            request, chosen, _("The log is behind"), reason_of(error), HTTPStatus.SERVICE_UNAVAILABLE
+        )
         page["Retry-After"] = "5"
         return page
-    return refusal(request, chosen, _("Not known as of then"), str(error), HTTPStatus.CONFLICT)
+    return refusal(request, chosen, _("Not known as of then"), reason_of(error), HTTPStatus.CONFLICT)
 
 
 def _template_context(request: HttpRequest, chosen: ChosenMoment) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from bemi_django.exceptions import HistoryError, PastIsReadOnly
+from bemi_django.exceptions import BeforeHistory, HistoryError, PastIsReadOnly
 from bemi_django.schema import search_path
 from bemi_django.time_travel import cursor_paths, due_views, late, snapshots
 from bemi_django.time_travel.erased_rows import ErasedRows
@@ -198,12 +198,14 @@ def _bound(cursor: Any, past: Past) -> str:
 def _check_start(cursor: Any, past: Past) -> None:
     snapshot = past.snapshot
     if past.position.is_before(snapshot.start, snapshot.started_at):
-        raise HistoryError(
-            f"{past.position.said} is before {complete_from(snapshot.start, snapshot.started_at)}"
+        raise BeforeHistory(
+            f"{past.position.said} is before {complete_from(snapshot.start, snapshot.started_at)}",
+            snapshot.started_at,
         )
     cursor.execute(_OLDEST.format(log=snapshot.log), [snapshot.started_at])
     oldest = cursor.fetchone()
     if oldest is not None and past.position.is_before(kept := oldest[0], time := late.in_utc(oldest[1])):
-        raise HistoryError(
-            f"{past.position.said} is older than the changes that were kept: {complete_from(kept, time)}"
+        raise BeforeHistory(
+            f"{past.position.said} is older than the changes that were kept: {complete_from(kept, time)}",
+            time,
         )

@@ -22,6 +22,7 @@ from bemi_django.admin.pages.reverts.revert_fields import chosen_fields, field_l
 from bemi_django.admin.pages.reverts.revert_lines import StepRules, pruned_tables
 from bemi_django.admin.pages.reverts.revert_selection import RevertSelection, came_from, selected
 from bemi_django.exceptions import BemiError, PlanChanged, RevertConflict, first_line
+from bemi_django.log.reasons import reason_of
 from bemi_django.revert import OnConflict, Plan, revert
 
 #: The length of a reason.
@@ -76,7 +77,7 @@ def apply(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
 
 
 def _turned_back(viewer: Viewer, error: BemiError) -> HttpResponseRedirect:
-    messages.warning(viewer.request, first_line(error))
+    messages.warning(viewer.request, reason_of(error))
     return HttpResponseRedirect(came_from(viewer) or viewer.url("changelist"))
 
 
@@ -148,7 +149,7 @@ def _common(viewer: Viewer, selection: RevertSelection) -> dict[str, Any]:
     return {
         "selection": selection,
         "about": about,
-        "heading": " ".join(filter(None, (about.model, about.label))),
+        "heading": " ".join(filter(None, (about.noun, about.label))),
         "actor": Actors([selection.change], viewer).actor_of(selection.change),
         "reason": why(selection.change, viewer),
         "query": viewer.request.GET.urlencode(),

@@ -19,7 +19,8 @@ from django.utils.translation import gettext_lazy
 from bemi_django.admin.access.own_events import note
 from bemi_django.admin.access.viewer import Viewer, aware
 from bemi_django.admin.pages.history.moment_form import MomentField
-from bemi_django.exceptions import BemiError, first_line
+from bemi_django.exceptions import BemiError
+from bemi_django.log.reasons import reason_of
 from bemi_django.models import Change
 from bemi_django.site_past.chosen_moment import ChosenMoment, chosen_in, forget
 from bemi_django.site_past.departure import databases_of_present, is_installed, may_travel, site_as_of
@@ -59,7 +60,7 @@ def answer(viewer: Viewer) -> HttpResponse | dict[str, Any]:
         try:
             return _go(request, chosen, _next(request) or _index(viewer))
         except BemiError as error:
-            form.add_error("at", first_line(error))
+            form.add_error("at", reason_of(error))
     form.fields["at"].widget.attrs["aria-invalid"] = "true"
     return _template_context(request, form)
 
@@ -76,7 +77,7 @@ def _before(request: HttpRequest, viewer: Viewer) -> HttpResponse:
     try:
         return _go(request, chosen, _object_url(change, viewer) or _index(viewer))
     except BemiError as error:
-        messages.warning(request, first_line(error))
+        messages.warning(request, reason_of(error))
         return HttpResponseRedirect(viewer.url("change", change.pk))
 
 

@@ -1,4 +1,4 @@
-"""The filter of the package's own templates for moments: ``{{ change.committed_at|moment }}``."""
+"""Filters of the package's own templates: ``{{ change.committed_at|moment }}``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from datetime import datetime
 from django import template
 
 from bemi_django.admin.display.values.moments import moment_text
+from bemi_django.admin.display.values.turned_text import in_order
+from bemi_django.admin.search.filters.filter_fields import operation_text
 
 register = template.Library()
+register.filter(in_order)
 
 
 @register.filter
 def moment(value: datetime | None) -> str:
     """Return a moment to the second, in the current time zone and as the reader's language writes it."""
     return moment_text(value) if value is not None else ""
+
+
+@register.filter
+def operation(value: str) -> str:
+    """Return the name of an operation in the reader's language."""
+    return operation_text(value)

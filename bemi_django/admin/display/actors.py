@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.values.break_points import breakable
+from bemi_django.admin.display.values.turned_text import in_order
 from bemi_django.models import Change
 from bemi_django.wire import UNVERIFIED_KEY
 
@@ -113,14 +114,14 @@ def where(change: Change, viewer: Viewer) -> str:
     """
     context = _visible(change, viewer)
     if context.get("endpoint"):
-        return f"{context.get('method', '')} {context['endpoint']}".strip()
+        return in_order(f"{context.get('method', '')} {context['endpoint']}".strip())
     has_person = _has_user(change) or ROLE in context
     names = (
         str(context[key]) for key in (*MACHINES[1:], MACHINES[0], "application_name") if context.get(key)
     )
     found = next(names, "")
     is_known = not has_person and found == str(context.get(_machine_key(context), ""))
-    return "" if is_known else found
+    return "" if is_known else in_order(found)
 
 
 def why(change: Change, viewer: Viewer) -> str:

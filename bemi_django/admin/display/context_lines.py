@@ -6,10 +6,13 @@ import re
 from typing import Any, NamedTuple
 
 from django.utils.http import urlencode
+from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actions.run import RUN_KEYS, ActionRun, run_url
+from bemi_django.admin.display.actors import Actor
 from bemi_django.admin.display.value_diff import are_alike, as_text
+from bemi_django.admin.display.values.formatter import is_raw
 from bemi_django.admin.display.values.turned_text import in_order
 from bemi_django.log.lossless_json import dumps
 from bemi_django.models import Change
@@ -21,20 +24,42 @@ _PLAIN = re.compile(r"[^\s\"'\\]+(?: [^\s\"'\\]+)*")
 
 
 class ContextLine(NamedTuple):
-    """A value of a context, and where the changes are that have it; None if it cannot be searched for."""
+    """A value of a context.
+
+    Attributes:
+        name: Its name.
+        text: The value; of a user the name, if it is known.
+        url: Where the changes are that have it, or None if it cannot be searched for.
+        key: The key of the user whom ``text`` names, or nothing.
+    """
 
     name: str
     text: str
     url: str | None
+    key: str = ""
 
 
-def context_lines(change: Change, viewer: Viewer) -> list[ContextLine]:
+def context_lines(change: Change, viewer: Viewer, actor: Actor) -> list[ContextLine]:
     """Return the values of a change's context in alphabetical order, but not its SQL."""
-    return [
-        ContextLine(name, in_order(as_text(value)), value_url(change, name, value, viewer))
-        for name, value in sorted(viewer.context(change).items())
-        if name != "SQL"
-    ]
+    found = sorted(viewer.context(change).items())
+    return [context_line(change, name, value, viewer, actor) for name, value in found if name != "SQL"]
+
+
+def context_line(change: Change, name: str, value: Any, viewer: Viewer, actor: Actor) -> ContextLine:
+    """Return a value of a change's context.
+
+    Args:
+        change: The change.
+        name: The name of the value.
+        value: The value, as the viewer sees it.
+        viewer: The viewer.
+        actor: Who made the change.
+    """
+    text, url = in_order(as_text(value)), value_url(change, name, value, viewer)
+    is_user = name == "user_id" and actor.is_person and actor.url is not None and not is_raw(viewer)
+    if is_user and actor.label != _("user %s") % str(value):
+        return ContextLine(name, in_order(actor.label), url, text)
+    return ContextLine(in_order(name), text, url)
 
 
 def value_url(change: Change, name: str, value: Any, viewer: Viewer) -> str | None:

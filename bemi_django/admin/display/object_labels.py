@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from django.contrib.admin.utils import quote
 from django.db import models, router
+from django.utils.http import urlencode
 
 from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.masks import MASK
@@ -38,6 +39,11 @@ class ObjectLabel(NamedTuple):
     url: str | None
     timeline: str | None
     is_deleted: bool
+
+    @property
+    def noun(self) -> str:
+        """The name of the model, if it is to be said before the label."""
+        return noun_before(self.label, self.model)
 
 
 class ObjectLabels:
@@ -95,6 +101,12 @@ class ObjectLabels:
         return ObjectLabel(label, _name(model), url, timeline, False)
 
 
+def noun_before(label: str, noun: str) -> str:
+    """Return what an object is called before its label: nothing if that says it already, as "Order 12"."""
+    first, rest = label[: len(noun)], label[len(noun) :]
+    return "" if noun and first.casefold() == noun.casefold() and rest[:1].isspace() else noun
+
+
 def live_labels(instances: list[models.Model], viewer: Viewer) -> list[str]:
     """Return labels of existing rows of one model; a many-to-many row is labelled by its two ends."""
     if not instances or not instances[0]._meta.auto_created:
@@ -116,6 +128,11 @@ def deleted_labels(changes: list[Change], logged: LoggedModel, viewer: Viewer) -
 def timeline_url(viewer: Viewer, model: type[models.Model], key: str) -> str:
     """Return the URL of the history of an object, which may be deleted."""
     return viewer.url("timeline", model._meta.app_label, model._meta.model_name, quote(key) or EMPTY_KEY)
+
+
+def field_page(timeline: str, column: str) -> str:
+    """Return the URL of the history of one field of the object whose history has a URL."""
+    return f"{timeline}?{urlencode({'field': column})}"
 
 
 def _instance(change: Change, logged: LoggedModel, viewer: Viewer) -> models.Model | None:

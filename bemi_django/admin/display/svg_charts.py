@@ -56,7 +56,7 @@ def stacked(
             if count := column.get(kind, 0):
                 height = HEIGHT * count / highest
                 y -= height
-                title = f"{label}: {count} {kind}"
+                title = f"{label}: {text(count)}"
                 left = _rounded((number + _GAP / 2) * step)
                 bars.append(
                     Bar(left, _rounded(y), _rounded(step * (1 - _GAP)), _rounded(height), kind, title)

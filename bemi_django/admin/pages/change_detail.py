@@ -17,16 +17,17 @@ from bemi_django.admin.display import sql_text
 from bemi_django.admin.display.actions.nouns import automatic_columns
 from bemi_django.admin.display.actions.run import run_of, run_url, shown_run_of
 from bemi_django.admin.display.actions.steps import change_as_sql
-from bemi_django.admin.display.actors import Actors, where
+from bemi_django.admin.display.actors import Actors, where, why
 from bemi_django.admin.display.change_rows import ListedRow, rows
 from bemi_django.admin.display.context_lines import context_lines
-from bemi_django.admin.display.object_labels import ObjectLabels
+from bemi_django.admin.display.object_labels import ObjectLabels, field_page
 from bemi_django.admin.display.value_diff import pretty_json
 from bemi_django.admin.display.values.formatter import MISSING, Formatter, ShownPair
 from bemi_django.admin.pages.list_neighbours import list_neighbours
 from bemi_django.admin.pages.reverted import reverts_of
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
+from bemi_django.admin.search.filters.filter_fields import operation_text
 from bemi_django.admin.search.paging import nearest_change
 from bemi_django.admin.search.query_plans import bitmap_scan_only
 from bemi_django.log.change import ChangeQuerySet
@@ -40,12 +41,16 @@ NEIGHBOURS = 20
 
 
 class FieldDiff(NamedTuple):
-    """A column with its values before and after the change; an automatic one is set by each save."""
+    """A column with its values before and after the change; an automatic one is set by each save.
+
+    ``url`` is the history of the field, or None if the object has none.
+    """
 
     label: str
     value: ColumnValue
     pair: ShownPair
     is_automatic: bool
+    url: str | None
 
 
 class ChangeSequence(NamedTuple):
@@ -61,7 +66,13 @@ def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
     logged = viewer.logged_models.model_of(change)
     formatter = Formatter(viewer)
     formatter.learn_changes([change])
-    fields = [_field(value, formatter, logged) for value in viewer.values(change)]
+    about = ObjectLabels([change], viewer).of(change)
+    actor = Actors([change], viewer).actor_of(change)
+    names = viewer.logged_models.names_in(change)
+    fields = [
+        _field(value, formatter, logged, about.timeline and field_page(about.timeline, names.now(value.name)))
+        for value in viewer.values(change)
+    ]
     sql = viewer.context(change).get("SQL")
     same_transaction = in_transaction(change, viewer)
     run = shown_run_of(change, viewer)
@@ -73,26 +84,26 @@ def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
         change, own | same_transaction | same_request if same_request is not None else None, viewer
     )
     previous, following = around(change, viewer)
-    about = ObjectLabels([change], viewer).of(change)
     reverts = _reverts(change, viewer, same_transaction, same_request)
     neighbours = list_neighbours(change, viewer)
     return {
         "in_list": neighbours,
         "list_url": neighbours and neighbours.url,
-        "heading": " ".join(filter(None, (change.operation, about.model, about.label))),
+        "heading": " ".join(filter(None, (operation_text(change.operation), about.noun, about.label))),
         "entry": change,
         "of_model": logged and logged.model,
         "key": viewer.key(change),
         "previous_key": viewer.previous_key(change)
         if change.previous_primary_key != change.primary_key
         else None,
-        "actor": Actors([change], viewer).actor_of(change),
+        "actor": actor,
         "where": where(change, viewer),
+        "reason": why(change, viewer),
         "sealed_until": sealed_until(source_in(change.pk.bytes)),
         "about": about,
         "changed": [field for field in fields if field.value.is_changed],
         "unchanged": [field for field in fields if not field.value.is_changed],
-        "context": context_lines(change, viewer),
+        "context": context_lines(change, viewer, actor),
         "sql": sql_text.format_sql(str(sql)) if sql else None,
         "transaction": [row for row in transaction.rows if row.change.pk != change.pk],
         "transaction_sequence": transaction,
@@ -173,7 +184,9 @@ def _reverts(
     return found
 
 
-def _field(value: ColumnValue, formatter: Formatter, logged: LoggedModel | None) -> FieldDiff:
+def _field(
+    value: ColumnValue, formatter: Formatter, logged: LoggedModel | None, url: str | None
+) -> FieldDiff:
     pair = formatter.pair(
         logged,
         value.name,
@@ -181,7 +194,7 @@ def _field(value: ColumnValue, formatter: Formatter, logged: LoggedModel | None)
         value.after if value.has_after else MISSING,
     )
     is_automatic = value.name in automatic_columns(logged.model if logged else None)
-    return FieldDiff(formatter.name(logged, value.name), value, pair, is_automatic)
+    return FieldDiff(formatter.name(logged, value.name), value, pair, is_automatic, url)
 
 
 def _sequence(change: Change, changes: ChangeQuerySet | None, viewer: Viewer) -> ChangeSequence:

@@ -21,11 +21,11 @@ from bemi_django.admin.display.actions.action import action_of
 from bemi_django.admin.display.actions.run import RUN_KEYS, ActionRun, run_of
 from bemi_django.admin.display.actions.sentence import sentence
 from bemi_django.admin.display.actions.steps import milliseconds, transactions
-from bemi_django.admin.display.actors import Actors
-from bemi_django.admin.display.context_lines import ContextLine, search_for, value_url
+from bemi_django.admin.display.actors import Actor, Actors
+from bemi_django.admin.display.context_lines import ContextLine, context_line, search_for
 from bemi_django.admin.display.object_labels import ObjectLabels
 from bemi_django.admin.display.site_time import ago
-from bemi_django.admin.display.value_diff import are_alike, as_text
+from bemi_django.admin.display.value_diff import are_alike
 from bemi_django.admin.display.values.formatter import Formatter
 from bemi_django.admin.pages.change_detail import NEIGHBOURS
 from bemi_django.admin.search import query_timeouts
@@ -150,12 +150,12 @@ def _context(found: FoundChanges, query: str, viewer: Viewer) -> dict[str, Any]:
     steps = transactions(changes, viewer)
     first, last = changes[0], changes[-1]
     action = action_of(changes)._replace(is_cut=found.is_cut)
-    lines = _facts(changes, viewer)
+    actor = Actors([first], viewer).actor_of(*changes[1:], first)
+    lines = _facts(changes, viewer, actor)
     sql = "\n\n".join(transaction.sql for transaction in steps)
     if found.is_cut:
         sql += f"\n\n-- These are the first {len(changes)} changes. There are more."
     said = sentence(action, viewer, ObjectLabels(changes, viewer), Formatter(viewer))
-    actor = Actors([first], viewer).actor_of(*changes[1:], first)
     return {
         "entry": first,
         "actor": actor,
@@ -185,15 +185,12 @@ def common_context(changes: list[Change], viewer: Viewer) -> dict[str, Any]:
     }
 
 
-def _facts(changes: list[Change], viewer: Viewer) -> list[ContextLine]:
+def _facts(changes: list[Change], viewer: Viewer, actor: Actor) -> list[ContextLine]:
     """Return what the contexts of all changes have in common, in the order that tells most."""
     same = common_context(changes, viewer)
     ranks = {name: rank for rank, name in enumerate(_FIRST)}
     names = sorted(same, key=lambda name: (ranks.get(name, len(ranks)), name))
-    return [
-        ContextLine(name, as_text(same[name]), value_url(changes[0], name, same[name], viewer))
-        for name in names
-    ]
+    return [context_line(changes[0], name, same[name], viewer, actor) for name in names]
 
 
 #: Who, where, why, and what it is a part of.

@@ -13,7 +13,7 @@ def test_bars_stand_on_each_other_and_fill_the_height() -> None:
     lower, upper = chart.bars
     assert (lower.kind, lower.height, lower.y) == ("CREATE", 105, 35)
     assert (upper.kind, upper.height, upper.y) == ("UPDATE", 35, 0)
-    assert lower.title == "a: 3 CREATE"
+    assert lower.title == "a: 3"
     assert chart.highest == "4"
 
 

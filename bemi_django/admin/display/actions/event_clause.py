@@ -14,6 +14,7 @@ from bemi_django.admin.display.actions import nouns
 from bemi_django.admin.display.actions.action import ChangeKind
 from bemi_django.admin.display.actions.known_events import known_event
 from bemi_django.admin.display.object_labels import ObjectLabel, ObjectLabels
+from bemi_django.admin.display.values.turned_text import in_order
 from bemi_django.models import Change
 
 
@@ -66,4 +67,4 @@ def one_event(change: Change, viewer: Viewer, about: ObjectLabel) -> SafeString:
 
 def _quoted(name: str) -> SafeString:
     # A name does not end its own quotation.
-    return format_html("“<b>{}</b>”", name.translate({ord("“"): "'", ord("”"): "'"}))
+    return format_html("“<b>{}</b>”", in_order(name).translate({ord("“"): "'", ord("”"): "'"}))

@@ -12,6 +12,7 @@ from django.utils.translation import ngettext
 
 from bemi_django.admin.display.actions import nouns
 from bemi_django.admin.display.values.moments import stored_moment_text
+from bemi_django.admin.display.values.turned_text import in_order
 
 _Details = Mapping[str, Any]
 #: An event, as its details and the link of its object say; None if they are not those of the package.
@@ -90,7 +91,7 @@ def _login_failed(details: _Details, about: SafeString | None) -> SafeString:
     if not isinstance(name, str):
         return escape(_("failed to log in"))
     # It does not end its own quotation, and turns nothing around it.
-    quoted = format_html("<bdi>{}</bdi>", name.translate({0x201C: "'", 0x201D: "'"}))
+    quoted = format_html("<bdi>{}</bdi>", in_order(name).translate({0x201C: "'", 0x201D: "'"}))
     return format_html(_("failed to log in as “{name}”"), name=quoted)
 
 

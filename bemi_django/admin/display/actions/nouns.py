@@ -51,19 +51,14 @@ def number(count: int, *, is_cut: bool = False) -> str:
     return number_format(count, force_grouping=True)
 
 
-def object_link(label: ObjectLabel, *, is_named: bool = True) -> SafeString:
-    """Return the label of an object as a link to its history.
-
-    Args:
-        label: The label.
-        is_named: Whether the name of the model comes first.
-    """
+def object_link(label: ObjectLabel) -> SafeString:
+    """Return the label of an object as a link to its history, after the name of its model."""
     text = Truncator(label.label).chars(_LONGEST)
     url = label.timeline or label.url
     linked = format_html('<a href="{}">{}</a>', url, text) if url else format_html("<b>{}</b>", text)
     if label.is_deleted:
         linked = format_html('<s title="{}">{}</s>', _("deleted"), linked)
-    return format_html("{} {}", label.model, linked) if is_named else linked
+    return format_html("{} {}", label.noun, linked) if label.noun else linked
 
 
 def automatic_columns(model: type[models.Model] | None) -> set[str]:

@@ -7,10 +7,14 @@ import re
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
+from bemi_django.admin.display.values.turned_text import in_order
+
 #: A part of a name with what ends it.
 _PART = re.compile(r"[^./_@:-]*[./_@:-]*")
 
 
 def breakable(name: str) -> SafeString:
     """Return a dotted name, a path or an e-mail address that a browser breaks after its signs first."""
-    return format_html_join(SafeString("<wbr>"), "{}", ((part,) for part in _PART.findall(name) if part))
+    return format_html_join(
+        SafeString("<wbr>"), "{}", ((part,) for part in _PART.findall(in_order(name)) if part)
+    )

@@ -25,6 +25,8 @@ from bemi_django.log.change import ChangeQuerySet
 
 KINDS = ("CREATE", "UPDATE", "DELETE", "BASELINE", "TRUNCATE", "SKIPPED", "GAP", "EVENT", "ERASED")
 _LATEST = 20
+#: The smallest share that is told, in per cent.
+_SMALLEST = 0.1
 
 
 def template_context(viewer: Viewer) -> dict[str, Any]:
@@ -97,8 +99,18 @@ def _figures(viewer: Viewer, asked: ActivityRange, counts: HourCounts) -> list[t
     if "outside" in kinds:
         outside = counts.kinds.get("outside")
         number = outside.changes if outside else 0
-        share = f"{number_format(round(100 * number / total, 1), 1)} %" if total else "0 %"
         told = ngettext("%(number)s change", "%(number)s changes", number) % {"number": grouped(number)}
         query = f"{asked.query}&outside=on" if number else ""
-        found.append((_("Outside the application"), share, told, query))
+        found.append((_("Outside the application"), share(number, total), told, query))
     return found
+
+
+def share(number: int, total: int) -> str:
+    """Return a part of a number in per cent. A small part is not none, and a large one is not all of it."""
+    percent = 100 * number / total if total else 0.0
+    text = _("%(number)s%%")
+    if 0 < percent < _SMALLEST:
+        percent, text = _SMALLEST, _("less than %(number)s%%")
+    elif number < total:
+        percent = min(percent, 100 - _SMALLEST)
+    return text % {"number": number_format(round(percent, 1), 1)}

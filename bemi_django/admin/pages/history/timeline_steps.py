@@ -12,6 +12,7 @@ from bemi_django.admin.display.actions.event_clause import one_event
 from bemi_django.admin.display.actions.nouns import automatic_columns
 from bemi_django.admin.display.actors import why
 from bemi_django.admin.display.change_rows import ListedRow, rows
+from bemi_django.admin.display.object_labels import field_page
 from bemi_django.admin.display.values.formatter import MISSING, Formatter, ShownPair
 from bemi_django.admin.pages.history.subject import HistorySubject
 from bemi_django.admin.pages.reverted import reverted_among
@@ -135,7 +136,7 @@ def _fields(subject: HistorySubject, change: Change, formatter: Formatter) -> li
 
 def field_url(subject: HistorySubject, column: str) -> str:
     """Return the page of the history of one field."""
-    return f"{subject.url}?{urlencode({'field': column})}"
+    return field_page(subject.url, column)
 
 
 def put_back_url(subject: HistorySubject, change: Change, column: str) -> str:

@@ -11,7 +11,7 @@ from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.access.rows.editable_fields import EditableFields
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.display.object_labels import ObjectLabels
+from bemi_django.admin.display.object_labels import ObjectLabels, noun_before
 from bemi_django.admin.display.values.formatter import MISSING, Formatter, ShownPair
 from bemi_django.admin.pages.reverts.conflict_words import KnownNames, conflict_text
 from bemi_django.admin.pages.reverts.step_instances import StepInstances
@@ -132,7 +132,7 @@ class StepRules:
         named = names.get(step.changes[0].pk, key) if step.changes else key
         return StepLine(
             step,
-            f"{name} {named}".strip(),
+            f"{noun_before(named, name)} {named}".strip(),
             self._values(step, step.values),
             self._values(step, step.forced.values) if step.forced else [],
             self._conflict(step, is_hidden=bool(hidden) or is_hidden_key),

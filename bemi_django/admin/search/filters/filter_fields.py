@@ -26,6 +26,12 @@ EXCLUDED = ("user", "group", "table", "operation", "endpoint")
 _MOST_EXCLUDED, _LONGEST_EXCLUDED = 20, 2000
 
 
+def operation_text(operation: str) -> str:
+    """Return the name of an operation in the reader's language; in English it is as the log has it."""
+    found = str(dict(OPERATIONS).get(operation, operation))
+    return operation if found.casefold() == operation.casefold() else found
+
+
 class DayField(forms.DateField):
     """A day. Its error repeats the value, because browsers remove an invalid one from the input."""
 

@@ -13,6 +13,7 @@ from django.utils.formats import number_format
 from bemi_django import conf
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import user_names
+from bemi_django.admin.display.values.turned_text import in_order
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.filter_form import FilterForm
 from bemi_django.admin.search.filters.filter_fields import EXCLUDED, OPERATIONS
@@ -147,7 +148,7 @@ def _value(
     if wanted not in exclude.getlist(f"not_{name}"):
         exclude.appendlist(f"not_{name}", wanted)
     return FacetValue(
-        label,
+        in_order(label),
         number_format(count, force_grouping=True),
         f"?{include.urlencode()}",
         f"?{exclude.urlencode()}",

@@ -1,0 +1,77 @@
+"""What pages say in a word or a sentence, in the reader's language."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import pytest
+from django.utils.translation import override
+
+from bemi_django.admin.display.object_labels import noun_before
+from bemi_django.admin.pages.activity.activity_page import share
+from bemi_django.admin.search.filters.filter_fields import OPERATIONS, operation_text
+from bemi_django.alerts.webhook import AlertFailed, checked
+from bemi_django.exceptions import BeforeHistory, BemiError, HistoryError, LogBehind
+from bemi_django.log.reasons import reason_of
+
+
+@pytest.mark.parametrize(
+    ("label", "noun"),
+    [
+        ("Order 12", ""),
+        ("order 12", ""),
+        ("ORDER\u00a012", ""),
+        ("Order", "order"),
+        ("Orders of May", "order"),
+        ("12", "order"),
+        ("", "order"),
+    ],
+)
+def test_a_label_that_says_what_an_object_is_needs_no_noun(label: str, noun: str) -> None:
+    assert noun_before(label, "order") == noun
+    assert noun_before(label, "") == ""
+
+
+@pytest.mark.parametrize(
+    ("number", "total", "text"),
+    [
+        (0, 0, "0.0%"),
+        (0, 9, "0.0%"),
+        (9, 37_304, "less than 0.1%"),
+        (1, 3, "33.3%"),
+        (9_999, 10_000, "99.9%"),
+        (9, 9, "100.0%"),
+    ],
+)
+def test_a_small_share_is_not_none_and_a_large_one_not_all(number: int, total: int, text: str) -> None:
+    assert share(number, total) == text
+    with override("de"):
+        assert share(1, 3) == "33,3 %"
+
+
+def test_operations_have_names_in_other_languages() -> None:
+    assert [operation_text(name) for name, _label in OPERATIONS] == [name for name, _label in OPERATIONS]
+    with override("de"):
+        assert (operation_text("DELETE"), operation_text("NEW")) == ("Löschen", "NEW")
+
+
+@pytest.mark.parametrize("error", [HistoryError("slot gone"), LogBehind("slot gone")])
+def test_what_an_administrator_needs_to_know_follows_what_people_do(error: BemiError) -> None:
+    assert reason_of(error).endswith(" (slot gone)")
+    with override("de"):
+        assert reason_of(error).startswith("Das Protokoll") and reason_of(error).endswith(" (slot gone)")
+
+
+def test_a_moment_before_the_log_is_refused_with_the_first_one_that_is_known() -> None:
+    error = BeforeHistory("0/10 is before history", datetime(2026, 3, 1, 7, tzinfo=timezone.utc))
+    assert reason_of(error) == "The log is complete from March 1, 2026 07:00:00 on. Choose a later moment."
+    with override("de"):
+        assert reason_of(error).startswith("Das Protokoll ist ab 1. März 2026 07:00:00 vollständig.")
+
+
+def test_why_an_alert_was_not_sent_is_english_in_logs_and_translated_on_pages() -> None:
+    with override("de"), pytest.raises(AlertFailed) as failure:
+        checked("ftp://example.com")
+    assert str(failure.value) == "the URL has to begin with https://"
+    with override("de"):
+        assert failure.value.said == "Die URL muss mit https:// beginnen."

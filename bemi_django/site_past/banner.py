@@ -15,9 +15,9 @@ from django.utils.formats import get_format
 from django.utils.translation import gettext as _
 
 from bemi_django.exceptions import BemiError, LogBehind, PastIsReadOnly
-from bemi_django.log.reasons import reason_of
 from bemi_django.site_past.chosen_moment import ChosenMoment
 from bemi_django.site_past.departure import databases_of_present
+from bemi_django.site_past.reasons import reason_of
 
 READING = ("GET", "HEAD", "OPTIONS")
 

@@ -37,6 +37,8 @@ def backdate(cursor: Any, clock: Clock) -> int:
     cursor.execute("TRUNCATE _bemi.activity")
     cursor.execute("SELECT _bemi.recount_v1(min(committed_at), max(committed_at)) FROM changes")
     cursor.execute("UPDATE _bemi.checkpoint SET started_at = %s", [clock.played[0]])
+    # As of any moment of the season, all of the site can be shown.
+    cursor.execute("UPDATE _bemi.past SET since_time = %s", [clock.played[0]])
     return moved
 
 

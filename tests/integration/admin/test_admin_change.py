@@ -47,6 +47,17 @@ def test_the_context_is_a_card_with_the_sql_laid_out(admin_client: Client) -> No
     assert response.context["sql"].splitlines()[:2] == ["UPDATE todo", "SET task = %s"]
 
 
+def test_who_why_and_the_history_of_a_field_are_one_look_or_step_away(
+    admin_client: Client, admin_user: Any
+) -> None:
+    response = shown(admin_client, record(1, context={"user_id": admin_user.pk, "reason": "late\u202e"}))
+    lines = {line.name: (line.text, line.key) for line in response.context["context"]}
+    assert lines == {"reason": ("late⟨rlo⟩", ""), "user_id": ("admin", str(admin_user.pk))}
+    text = response.content.decode()
+    assert '<q class="bemi-because">late⟨rlo⟩</q>' in text
+    assert f'<a href="{LIST}timeline/todos/todo/1/?field=task" title="History">task</a>' in text
+
+
 def test_the_connection_is_shown_and_found(admin_client: Client) -> None:
     connection = {"role": "shop", "application_name": "psql", "address": "192.0.2.7", "pid": 4711}
     change = record(1, context={"connection": connection})

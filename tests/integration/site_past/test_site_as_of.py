@@ -111,7 +111,7 @@ def test_a_moment_is_typed_and_must_be_known(change: Change, drain: Drain, setti
     drain()
     for moment, error in (
         (f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M:%S}", "This moment is in the future."),
-        ("2001-01-01T00:00", "history is complete from"),
+        ("2001-01-01T00:00", "The log is complete from"),
         ("yesterday", "is not a valid date and time"),
         ("", "This field is required"),
     ):

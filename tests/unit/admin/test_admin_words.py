@@ -12,7 +12,7 @@ from bemi_django.admin.pages.activity.activity_page import share
 from bemi_django.admin.search.filters.filter_fields import OPERATIONS, operation_text
 from bemi_django.alerts.webhook import AlertFailed, checked
 from bemi_django.exceptions import BeforeHistory, BemiError, HistoryError, LogBehind
-from bemi_django.log.reasons import reason_of
+from bemi_django.site_past.reasons import reason_of
 
 
 @pytest.mark.parametrize(

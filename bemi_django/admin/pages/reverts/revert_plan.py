@@ -22,8 +22,8 @@ from bemi_django.admin.pages.reverts.revert_fields import chosen_fields, field_l
 from bemi_django.admin.pages.reverts.revert_lines import StepRules, pruned_tables
 from bemi_django.admin.pages.reverts.revert_selection import RevertSelection, came_from, selected
 from bemi_django.exceptions import BemiError, PlanChanged, RevertConflict, first_line
-from bemi_django.log.reasons import reason_of
 from bemi_django.revert import OnConflict, Plan, revert
+from bemi_django.site_past.reasons import reason_of
 
 #: The length of a reason.
 MOST_CHARACTERS = 500

@@ -20,10 +20,10 @@ from bemi_django.admin.access.own_events import note
 from bemi_django.admin.access.viewer import Viewer, aware
 from bemi_django.admin.pages.history.moment_form import MomentField
 from bemi_django.exceptions import BemiError
-from bemi_django.log.reasons import reason_of
 from bemi_django.models import Change
 from bemi_django.site_past.chosen_moment import ChosenMoment, chosen_in, forget
 from bemi_django.site_past.departure import databases_of_present, is_installed, may_travel, site_as_of
+from bemi_django.site_past.reasons import reason_of
 
 
 class SiteMomentForm(forms.Form):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from bemi_django.exceptions import BemiError
+from bemi_django.log.live.code_of_others import code_of_others
 
 _NAMES = """
 SELECT n.nspname, c.relname, rn.nspname, r.relname, greatest(c.reltuples, 0)::bigint
@@ -123,6 +124,8 @@ def read_table(cursor: Any, oid: int) -> ReadTable:
                 f"the type {type_} of {column}, a column of its key, may run code of its owner: change the "
                 "column to a type of the server, an enum or a domain of these, without a cast to json"
             )
+    if others := code_of_others(cursor, oid):
+        raise BemiError(f"reading it may run code of {', '.join(others)} as a superuser: use another role")
     key = [
         SortedColumn(column, type_, is_defined, *operators)
         for column, type_, is_defined, _, operators in found

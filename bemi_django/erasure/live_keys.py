@@ -14,11 +14,18 @@ from bemi_django.erasure.remains import Remains
 from bemi_django.erasure.targets.target import Target
 from bemi_django.exceptions import BemiError
 from bemi_django.log.conditions import value_of
+from bemi_django.log.live.code_of_others import code_of_others
 from bemi_django.log.live.live_rows import find_rows
 from bemi_django.log.live.live_tables import LiveTable, read_catalog
 from bemi_django.log.live.row_session import row_session, without_policies
 from bemi_django.log.lossless_json import loads
 from bemi_django.models import Change
+from bemi_django.schema import search_path
+
+_OID = """
+SELECT c.oid::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname = %s
+"""
 
 
 def require_gone(targets: Iterable[Target], remains: Remains, alias: str) -> None:
@@ -57,6 +64,7 @@ def _is_there(target: Target, keys: list[str], alias: str) -> bool:
         table = read_catalog(cursor, json.dumps([name])).tables.get(name)
         if table is None or table.primary is None:
             return False
+        _refuse_code_of_others(cursor, target)
         columns = table.primary.columns
         wanted = [dict(zip(columns, _parts(table, key), strict=False)) for key in keys]
         try:
@@ -68,6 +76,21 @@ def _is_there(target: Target, keys: list[str], alias: str) -> bool:
                 f"whether a row of {target.name} is still there, whose key has to be hashed, cannot be told "
                 f"({said}): run this as a role that may read all rows of the table"
             ) from error
+
+
+def _refuse_code_of_others(cursor: Any, target: Target) -> None:
+    """Refuse to read a table whose owner could have the log changed by that, with the rights of its owner."""
+    with search_path.closed(cursor):
+        cursor.execute(_OID, [target.place.schema, target.place.table])
+        (oid,) = cursor.fetchone()
+        others = code_of_others(cursor, oid, always=True)
+    if others:
+        roles = ", ".join(others)
+        raise BemiError(
+            f"whether a row of {target.name} is still there, whose key has to be hashed, is not asked: that "
+            f"may run code of {roles} (indexes, constraints, casts to json) with the rights of this role. If "
+            "you trust its functions, give them to a superuser"
+        )
 
 
 def _parts(table: LiveTable, key: str) -> list[Any]:

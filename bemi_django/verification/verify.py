@@ -177,11 +177,8 @@ class _Comparison(NamedTuple):
         if table is None:
             result.leave_out("dropped meanwhile")
             return
-        if table.is_hidden:
-            result.leave_out(
-                f"not compared: row-level security applies to the role {_role(self.server)}; "
-                "give it BYPASSRLS to have the table compared"
-            )
+        if table.obstacle:
+            result.leave_out(f"not compared: {table.obstacle}")
             return
         subject = self._subject(table, tracked.estimate)
         if subject.part.of > 1 and not place:
@@ -241,9 +238,3 @@ class _Comparison(NamedTuple):
             columns = {column for *_, column in referring(self.masking, cursor.fetchall())}
         hashed = self.masking.of_table((), columns, (), referring=columns)
         return {column: (mask,) for column, mask in hashed.items()}
-
-
-def _role(server: Any) -> str:
-    with server.cursor() as cursor:
-        cursor.execute("SELECT current_user::text")
-        return str(cursor.fetchone()[0])

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from psycopg2.sql import SQL, Composable, Identifier
 
 from bemi_django.exceptions import BemiError
+from bemi_django.log.live.code_of_others import code_of_others
 from bemi_django.masking import flat_types
 from bemi_django.verification.table.versions import TableVersion, own_versions, read_versions
 from bemi_django.wire.table_name import split
@@ -32,8 +33,8 @@ WHERE NOT c.relispartition
 ORDER BY 2
 """
 _TABLE = """
-SELECT n.nspname, c.relname, c.relkind = 'p', row_security_active(c.oid), c.xmin::text::bigint,
-       pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+SELECT n.nspname, c.relname, c.relkind = 'p', row_security_active(c.oid), current_user::text,
+       c.xmin::text::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s
 """
 # The operator is the one of the index, whatever the search_path has.
@@ -114,14 +115,15 @@ class Leaf(NamedTuple):
 class ComparedTable(NamedTuple):
     """A tracked table as it is, and ``versions`` of it, the first one from when its log began.
 
-    ``altered`` are transactions that wrote its definition, and may have rewritten its rows.
+    ``obstacle`` says why it is not to be read, if that is so. ``altered`` are transactions that wrote its
+    definition, and may have rewritten its rows.
     """
 
     oid: int
     schema: str
     name: str
     is_partitioned: bool
-    is_hidden: bool
+    obstacle: str
     key: list[KeyColumn]
     columns: dict[str, TableColumn]
     versions: list[TableVersion]
@@ -174,7 +176,14 @@ def read_table(server: Any, oid: int) -> ComparedTable | None:
         found = cursor.fetchone()
         if found is None:
             return None
-        schema, name, is_partitioned, is_hidden, defined, latest = found
+        schema, name, is_partitioned, is_hidden, role, defined, latest = found
+        obstacle = ""
+        if is_hidden:
+            obstacle = (
+                f"row-level security applies to the role {role}; give it BYPASSRLS to have the table compared"
+            )
+        elif others := code_of_others(cursor, oid):
+            obstacle = f"reading it may run code of {', '.join(others)} as a superuser: use another role"
         cursor.execute(_KEY, [oid])
         key = [KeyColumn(*row) for row in cursor.fetchall()]
         cursor.execute(_COLUMNS, [oid])
@@ -202,7 +211,7 @@ def read_table(server: Any, oid: int) -> ComparedTable | None:
         schema,
         name,
         is_partitioned,
-        is_hidden,
+        obstacle,
         key,
         columns,
         versions,

@@ -69,6 +69,9 @@ EXCEPTION WHEN insufficient_privilege THEN
 END$$;
 CREATE POLICY trap ON person USING (trap());
 ALTER TABLE person ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE TABLE visitor (mail text PRIMARY KEY, n int);
+CREATE FUNCTION spring(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN trap()::int; END';
+CREATE INDEX ON visitor ((n + spring(1)));
 """
 
 
@@ -127,6 +130,7 @@ def test_commands_do_their_work_for_a_member_of_the_owner(
         cursor.execute(TRAP)
         assert tracking.sync().failed == []
         cursor.execute("INSERT INTO person VALUES ('ann@example.org')")
+        cursor.execute("INSERT INTO visitor VALUES ('ann@example.org')")
     Supervisor(config).run(until_current=True)
     settings.BEMI_RETENTION = {"shop.Category": "30 days"}
     with django_as(members["bemi_keeper"]):
@@ -134,6 +138,8 @@ def test_commands_do_their_work_for_a_member_of_the_owner(
         # What owners of tables have written is not run with the rights of the log's owner.
         with pytest.raises(CommandError, match="row-level security .*: run this as a role that may read all"):
             bemi("erase", "person:ann@example.org", "--reason", "r", "--noinput")
+        with pytest.raises(CommandError, match="visitor is still there, .* may run code of app"):
+            bemi("erase", "visitor:ann@example.org", "--reason", "r", "--noinput")
         assert "1 change" in bemi("prune")
         settings.BEMI_RETENTION = {"default": "30 days"}
         assert FIRST in bemi("prune")

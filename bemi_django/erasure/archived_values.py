@@ -17,11 +17,11 @@ from bemi_django.log.places import Place
 
 
 class ArchivedMove(NamedTuple):
-    """A change of a key."""
+    """A change of a row, mostly one of its key."""
 
     id: UUID
-    primary_key: str
-    previous_primary_key: str
+    primary_key: str | None
+    previous_primary_key: str | None
     position: int
     before: Any
     after: Any
@@ -58,6 +58,14 @@ class WholeLog:
         return self._live.is_used_after(key, change_id) or any(
             row.text("primary_key") == key and UUID(row["id"].decode()) > change_id for row in self._rows()
         )
+
+    def between(self, key: str, start: UUID, end: UUID) -> Sequence[Any]:
+        """Return the changes between two, the oldest first, that rows with this key have kept it in."""
+        rows = (row for row in self._rows() if not row["diverged"] and row.text("primary_key") == key)
+        kept = [_move(row) for row in rows if row["previous_primary_key"] is None]
+        own = [change for change in kept if start < change.id < end]
+        found = {change.id: change for change in [*own, *self._live.between(key, start, end)]}
+        return sorted(found.values(), key=lambda change: change.id)
 
     def has_text(self, columns: Iterable[str], key: str) -> bool:
         """Return whether archived rows have a key, which looks like a number, as a text."""
@@ -99,8 +107,8 @@ def _all_rows(location: Location) -> Iterator[ArchivedChange]:
 def _move(row: ArchivedChange) -> ArchivedMove:
     return ArchivedMove(
         UUID(row["id"].decode()),
-        str(row.text("primary_key")),
-        str(row.text("previous_primary_key")),
+        row.text("primary_key"),
+        row.text("previous_primary_key"),
         row["position"],
         loads(row["before"].decode()),
         loads(row["after"].decode()),

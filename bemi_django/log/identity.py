@@ -23,6 +23,9 @@ class RowLog(Protocol):
     def is_used_after(self, key: str, change_id: UUID) -> bool:
         """Return whether a later change is of a row with this key."""
 
+    def between(self, key: str, start: UUID, end: UUID) -> Sequence[Any]:
+        """Return the changes between two, the oldest first, that rows with this key have kept it in."""
+
 
 class KeySpan(NamedTuple):
     """A key, and the ids of changes between which the row had it: from ``start`` on, and before ``end``.
@@ -47,7 +50,7 @@ def key_spans(log: RowLog, key: str) -> Iterator[KeySpan]:
     key = _present_key(log, key)
     later: Any = None
     while True:
-        span, arrival = _span(log.moves(key), key, later)
+        span, arrival = _span(log, key, later)
         yield span
         if arrival is None:
             return
@@ -59,38 +62,47 @@ def _present_key(log: RowLog, key: str) -> str:
     since: Any = None
     while True:
         moves = [move for move in log.moves(key) if since is None or move.id > since.id]
-        left = next((one for one in moves if one.previous_primary_key == key and _is_move(one, moves)), None)
+        leaving = (one for one in moves if one.previous_primary_key == key)
+        left = next((one for one in leaving if _is_move(log, one, moves)), None)
         if left is None or log.is_used_after(key, left.id):
             return key
         since, key = left, left.primary_key
 
 
-def _span(moves: Sequence[Any], key: str, later: Any) -> tuple[KeySpan, Any]:
+def _span(log: RowLog, key: str, later: Any) -> tuple[KeySpan, Any]:
     """Return the span that ends with the move ``later``, and the move with which the row came to the key."""
     end = later.id if later is not None else None
     others: list[UUID] = []
+    moves = log.moves(key)
     for move in moves:
         if end is not None and move.id >= end:
             continue
         if move.primary_key == key:
-            if later is not None and _overlap(move, later):
+            if later is not None and _overlap(log, move, later):
                 others.append(move.id)
                 continue
             return KeySpan(key, move.id, end, others=tuple(others)), move
-        if _is_move(move, moves):
+        if _is_move(log, move, moves):
             # Another row had the key before.
             return KeySpan(key, move.id, end, is_open=True, others=tuple(others)), None
     return KeySpan(key, None, end, others=tuple(others)), None
 
 
-def _is_move(left: Any, moves: Sequence[Any]) -> bool:
+def _is_move(log: RowLog, left: Any, moves: Sequence[Any]) -> bool:
     """Tell whether a row that leaves a key is the last one that came to it."""
     return not any(
-        came.primary_key == left.previous_primary_key and came.id < left.id and _overlap(came, left)
+        came.primary_key == left.previous_primary_key and came.id < left.id and _overlap(log, came, left)
         for came in moves
     )
 
 
-def _overlap(came: Any, left: Any) -> bool:
+def _overlap(log: RowLog, came: Any, left: Any) -> bool:
     """Tell whether two rows have a key at the same time: deferred keys are exchanged in a transaction."""
-    return bool(came.position == left.position and dumps(came.after) != dumps(left.before))
+    row, wanted = dumps(came.after), dumps(left.before)
+    if came.position != left.position or row == wanted:
+        return False
+    # The same row may have been changed in between, or deleted and inserted again.
+    for change in log.between(came.primary_key, came.id, left.id):
+        if dumps(change.before) == row:
+            row = dumps(change.after)
+    return row != wanted

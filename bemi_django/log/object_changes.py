@@ -82,3 +82,8 @@ class TableLog(NamedTuple):
         """Return whether a later change is of a row with this key."""
         later = self.changes.filter(primary_key=key, id__gt=change_id)
         return later.exclude(operation__in=("EVENT", "ERASED")).exists()
+
+    def between(self, key: str, start: UUID, end: UUID) -> list[Any]:
+        """Return the changes between two, the oldest first, that rows with this key have kept it in."""
+        kept = self.changes.filter(primary_key=key, previous_primary_key__isnull=True, diverged=False)
+        return list(kept.filter(id__gt=start, id__lt=end).order_by("id"))

@@ -34,6 +34,14 @@ class SessionLog(NamedTuple):
         later = and_(later, Change.operation.not_in(("EVENT", "ERASED")))
         return self._asked(select(Change.id).where(later).limit(1)).first() is not None
 
+    def between(self, key: str, start: UUID, end: UUID) -> list[Any]:
+        """Return the changes between two, the oldest first, that rows with this key have kept it in."""
+        kept = and_(
+            Change.primary_key == key, Change.previous_primary_key.is_(None), Change.diverged.is_(False)
+        )
+        inside = and_(self.of_table, kept, Change.id > start, Change.id < end)
+        return list(self._asked(select(Change).where(inside).order_by(Change.id)))
+
     def _asked(self, statement: Any) -> Any:
         # What the application has not flushed is not in the log.
         with self.session.no_autoflush:

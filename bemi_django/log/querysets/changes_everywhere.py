@@ -163,6 +163,10 @@ class _DividedLog:
     def is_used_after(self, key: str, change_id: UUID) -> bool:
         return any(log.is_used_after(key, change_id) for log in self._logs)
 
+    def between(self, key: str, start: UUID, end: UUID) -> list[Any]:
+        found = [change for log in self._logs for change in log.between(key, start, end)]
+        return sorted({change.pk: change for change in found}.values(), key=lambda change: change.pk)
+
 
 def _place(change: Change) -> tuple[Any, UUID]:
     return change.committed_at, change.pk

@@ -151,7 +151,7 @@ def in_row(side: str, values: Mapping[str, Any], model: type[models.Model] | Non
     fields = {field.column: field for field in concrete}
     zone = timezone.get_default_timezone()
     condition = _contains(side, [contained({})]) if not values else Q()
-    for name, value in values.items():
+    for name, value in _by_column(values, model):
         column = column_of(name, model)
         field = fields.get(column)
         # JSON has values of all types in one column, and tells them apart.
@@ -161,11 +161,31 @@ def in_row(side: str, values: Mapping[str, Any], model: type[models.Model] | Non
     return condition
 
 
+def _by_column(values: Mapping[str, Any], model: type[models.Model] | None) -> Iterator[tuple[str, Any]]:
+    """Yield names and values, those of fields with several columns once for each column."""
+    meta: Any = None if model is None else model._meta
+    for name, value in values.items():
+        keys = getattr(meta, "pk_fields", ()) if name == "pk" else ()
+        generic: Any = next(
+            (field for field in getattr(meta, "private_fields", ()) if field.name == name), None
+        )
+        if len(keys) > 1 and value is not None:
+            yield from zip((field.column for field in keys), value, strict=True)
+        elif hasattr(generic, "ct_field"):
+            # A generic relation is what it refers to, and of which kind that is.
+            yield generic.ct_field, None if value is None else generic.get_content_type(obj=value)
+            yield generic.fk_field, None if value is None else value.pk
+        else:
+            yield name, value
+
+
 def column_of(name: str, model: type[models.Model] | None) -> str:
     """Return the column of a field of the model, if that is what the name is; otherwise the name itself."""
     concrete = model._meta.concrete_fields if model is not None else ()
-    if any(field.column == name for field in concrete):
+    if model is None or any(field.column == name for field in concrete):
         return name
+    if name == "pk":
+        return getattr(model._meta.pk, "column", None) or name
     return next((field.column or name for field in concrete if name in (field.name, field.attname)), name)
 
 

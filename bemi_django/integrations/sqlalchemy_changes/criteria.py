@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from datetime import timezone as datetime_timezone
 from typing import Any
 
-from sqlalchemy import Table, Text, and_, cast, func, inspect, literal, or_, true
+from sqlalchemy import JSON, Enum, Table, Text, TypeDecorator, and_, cast, func, inspect, literal, or_, true
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import object_session
 
 from bemi_django.integrations.sqlalchemy_changes.mapped_change import Change
-from bemi_django.integrations.sqlalchemy_changes.mapped_table import schema_of, value_of
+from bemi_django.integrations.sqlalchemy_changes.mapped_table import (
+    column_of,
+    plain,
+    schema_of,
+    stored,
+    value_of,
+)
 from bemi_django.integrations.sqlalchemy_changes.session_log import SessionLog, changes_of_row
 from bemi_django.log.lossless_json import loads
 from bemi_django.log.printing import json_text, key_text
@@ -98,30 +105,32 @@ def deleted() -> Any:
     return Change.operation == "DELETE"
 
 
-def before(values: Mapping[str, Any]) -> Any:
+def before(values: Mapping[Any, Any]) -> Any:
     """Select changes of rows that had certain values before.
 
     Args:
-        values: Values by column, of any type that a column takes.
+        values: Values by column, of any type that a column takes; an object stands for its key. A column is
+            given by its name, or by the attribute that is mapped to it, whose type then converts the value.
     """
     return _in_row(Change.before, values)
 
 
-def before_not(values: Mapping[str, Any]) -> Any:
+def before_not(values: Mapping[Any, Any]) -> Any:
     """Select the changes that :func:`before` does not."""
     return ~before(values)
 
 
-def after(values: Mapping[str, Any]) -> Any:
+def after(values: Mapping[Any, Any]) -> Any:
     """Select changes of rows that had certain values afterwards.
 
     Args:
-        values: Values by column, of any type that a column takes.
+        values: Values by column, of any type that a column takes; an object stands for its key. A column is
+            given by its name, or by the attribute that is mapped to it, whose type then converts the value.
     """
     return _in_row(Change.after, values)
 
 
-def after_not(values: Mapping[str, Any]) -> Any:
+def after_not(values: Mapping[Any, Any]) -> Any:
     """Select the changes that :func:`after` does not."""
     return ~after(values)
 
@@ -144,19 +153,20 @@ def context_not(values: Mapping[str, Any]) -> Any:
     return ~context(values)
 
 
-def field_changed(column: str, *, from_: Any = _ANY, to: Any = _ANY) -> Any:
+def field_changed(column: Any, *, from_: Any = _ANY, to: Any = _ANY) -> Any:
     """Select updates that gave a column another value.
 
     Args:
-        column: Name of the column.
+        column: Name of the column, or the attribute that is mapped to it.
         from_: If given, only updates from this value.
         to: If given, only updates to this value.
     """
+    name, _ = column_of(column)
     criteria = [
         updated(),
-        _has_key(Change.before, column),
-        _has_key(Change.after, column),
-        _part(Change.before, column).is_distinct_from(_part(Change.after, column)),
+        _has_key(Change.before, name),
+        _has_key(Change.after, name),
+        _part(Change.before, name).is_distinct_from(_part(Change.after, name)),
     ]
     criteria += [] if from_ is _ANY else [before({column: from_})]
     criteria += [] if to is _ANY else [after({column: to})]
@@ -164,8 +174,8 @@ def field_changed(column: str, *, from_: Any = _ANY, to: Any = _ANY) -> Any:
 
 
 def by(user_id: Any) -> Any:
-    """Select the changes of a user, by the context's ``user_id``."""
-    return _in_context(contained_user(user_id))
+    """Select the changes of a user, by the context's ``user_id``; a mapped object stands for its key."""
+    return _in_context(contained_user(plain(user_id)))
 
 
 def in_request(request_id: str) -> Any:
@@ -202,12 +212,22 @@ def _part(side: Any, column: str) -> Any:
     return func.pg_catalog.jsonb_object_field(side, cast(literal(column, Text), Text), type_=JSONB)
 
 
-def _in_row(side: Any, values: Mapping[str, Any]) -> Any:
+def _in_row(side: Any, values: Mapping[Any, Any]) -> Any:
     criteria = []
-    for column, value in values.items():
-        texts = dict.fromkeys(contained({column: form}) for form in forms_of(value, datetime_timezone.utc))
+    for name, value in values.items():
+        column, kind = column_of(name)
+        texts = dict.fromkeys(contained({column: form}) for form in _forms(kind, plain(value)))
         criteria.append(or_(*(side.contains(cast(literal(text, Text), JSONB)) for text in texts)))
     return and_(true(), *criteria)
+
+
+def _forms(kind: Any, value: Any) -> list[Any]:
+    """Return what a column may have that was given a value; ``kind`` is its type, if it is known."""
+    if isinstance(kind, (Enum, JSON, TypeDecorator)):
+        return [stored(kind, value)]
+    forms = forms_of(value, datetime_timezone.utc)
+    # SQLAlchemy stores the names of enums, unless it was told not to.
+    return [*forms, value.name] if isinstance(value, enum.Enum) else forms
 
 
 def _of(table: Any, database: str | None) -> Any:

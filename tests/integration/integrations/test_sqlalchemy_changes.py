@@ -21,6 +21,7 @@ from tests.support.pipeline import Drain
 sqlalchemy = pytest.importorskip("sqlalchemy", reason="SQLAlchemy is an optional part")
 
 from sqlalchemy import (  # noqa: E402
+    JSON,
     BigInteger,
     Column,
     DateTime,
@@ -30,6 +31,9 @@ from sqlalchemy import (  # noqa: E402
     Numeric,
     Table,
     Text,
+    TypeDecorator,
+    func,
+    inspect,
     select,
     text,
 )
@@ -76,6 +80,18 @@ _paintings = Table(
 )
 
 
+class Folded(TypeDecorator):  # type: ignore[type-arg]
+    """JSON that a project stores in another form."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Any) -> Any:
+        """Store the lower case."""
+        return {key.lower(): part for key, part in value.items()}
+
+
+_papers = Table("paper", _registry.metadata, Column("doc", Folded), Column("tone", Enum(Colour)))
 _shifts = Table("shift", _registry.metadata, Column("length", Interval, primary_key=True))
 
 
@@ -239,6 +255,25 @@ def test_keys_of_parts_and_of_exact_numbers_are_printed_as_the_worker_does(
         session.commit()
 
 
+def test_objects_stand_for_their_keys_and_attributes_for_their_columns() -> None:
+    tag, painting, pair = _Tag(), _Painting(), _Pair()
+    tag.id, painting.colour = 7, Colour.RED  # type: ignore[attr-defined]
+    linked = _todo_tags.c.tag_id
+    for criterion, expected in (
+        (log.by(tag), '{"user_id": 7}'),
+        (log.before({"tag_id": tag}), '{"tag_id": 7}'),
+        (log.after({linked: tag}), '{"tag_id": 7}'),
+        (log.field_changed(linked, from_=tag), '{"tag_id": 7}'),
+        (log.after({"of": painting}), '{"of": "RED"}'),
+        (log.after({_papers.c.doc: {"A": 1}}), '{"doc": {"a": 1}}'),
+    ):
+        assert expected in criterion.compile().params.values()
+    with pytest.raises(TypeError, match="is not a column"):
+        log.after({func.lower(linked): tag})
+    with pytest.raises(TypeError, match="a key of 2 columns"):
+        log.by(pair)
+
+
 def test_an_interval_is_a_key(drain: Drain, session: Any) -> None:
     shift = _Shift()
     shift.length = timedelta(hours=5, seconds=1)
@@ -262,7 +297,9 @@ def test_a_table_is_where_the_search_path_finds_it(drain: Drain, session: Any) -
         for schema, stored in (("lab", Colour.RED), ("lab2", Colour.BLUE)):
             session.execute(text(f"SET LOCAL search_path = {schema}, public"))
             painting = session.get(_Painting, stored)
-            for criterion in (log.for_object(painting), log.for_model(_Painting)):
+            of_model, attribute = log.for_model(_Painting), inspect(_Painting).attrs.colour.class_attribute
+            by_value = (log.after({each: stored}) for each in ("colour", attribute, _paintings.c.colour))
+            for criterion in (log.for_object(painting), of_model, *(of_model & one for one in by_value)):
                 (change,) = session.execute(select(log.Change).where(criterion)).scalars()
                 assert (change.schema, change.primary_key) == (schema, stored.name)
     finally:

@@ -231,6 +231,10 @@ def test_generic_relations_belong_to_their_object(drain: Drain) -> None:
     drain()
     changes = Change.objects.for_object(order, related=["notes"])
     assert [change.after.get("text") for change in changes] == [None, "late"]
+    notes = Change.objects.for_model(Note)
+    assert [change.after["text"] for change in notes.after({"about": order})] == ["late"]
+    assert [change.after["text"] for change in notes.after_not({"about": order})] == ["of another"]
+    assert notes.after({"pk": Note.objects.get(text="late").pk}).get() in changes
 
 
 def test_history_is_of_the_class_and_of_the_instance(drain: Drain) -> None:

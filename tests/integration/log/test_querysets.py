@@ -205,6 +205,9 @@ def test_the_parts_of_a_composite_key_are_written_as_the_worker_does(drain: Drai
         drain()
         (change,) = Change.objects.for_object(pair)
         assert change.primary_key == key_of(pair)
+        of_pairs = Change.objects.for_model(Pair)
+        assert of_pairs.after({"pk": pair.pk}).count() == 1 == of_pairs.after_not({"pk": None}).count()
+        assert of_pairs.after({"pk": ("x", *pair.pk[1:])}).count() == 0
     finally:
         with connection.cursor() as cursor:
             cursor.execute("DROP TABLE pair")

@@ -94,6 +94,15 @@ def is_of_reused_name(subject: Subject, entry: Entry) -> bool:
     return subject.reused.had_several(name, entry.xid)
 
 
+def is_rekeyed(subject: Subject, entry: Entry) -> bool:
+    """Tell whether ALTER may have given the row of an entry another key since."""
+    columns = subject.table.columns
+    return entry.id > subject.earlier and any(
+        column.name in columns and columns[column.name].defined == column.indexed >= entry.xid
+        for column in subject.table.key
+    )
+
+
 def unexplained(subject: Subject, entry: Entry, columns: Iterable[str], xmin: int) -> list[str]:
     """Return those of the columns whose values should be as in the log.
 

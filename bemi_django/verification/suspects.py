@@ -12,6 +12,7 @@ from bemi_django.verification.explanations import (
     explain_missing,
     is_detached,
     is_of_reused_name,
+    is_rekeyed,
     unexplained,
 )
 from bemi_django.verification.logged_rows import Entry, last_entries, last_image
@@ -25,6 +26,7 @@ from bemi_django.verification.records.result import (
     ERASED,
     EXTRA,
     MISSING,
+    REKEYED,
     REUSED,
     UNREADABLE,
     Verified,
@@ -160,7 +162,10 @@ def _judge(
         leaf = next((leaf for leaf in subject.table.leaves if leaf.oid == row.leaf), None)
         return Difference(MISSING, key, [], explain_missing(subject, row.xmin, leaf) or reused, digest)
     if row is None and entry is not None and logged is not None:
-        return Difference(EXTRA, key, [], DETACHED if is_detached(subject, entry) else reused, digest)
+        altered = REKEYED if is_rekeyed(subject, entry) else ""
+        return Difference(
+            EXTRA, key, [], DETACHED if is_detached(subject, entry) else reused or altered, digest
+        )
     if row is not None and entry is not None and logged is not None and image is not None:
         (columns,) = differing(subject, [(logged, image)])
         wrong = unexplained(subject, entry, columns, row.xmin)

@@ -14,6 +14,7 @@ ATTACHED = "in a partition that was attached"
 REWRITTEN = "rewritten by ALTER TABLE"
 DETACHED = "of a partition that was dropped or detached"
 CONVERTED = "with values that ALTER changed"
+REKEYED = "with keys that ALTER changed"
 WRITTEN = "written by DDL"
 REUSED = "written while tables of the same name replaced each other"
 #: What the settings explain.

@@ -39,7 +39,8 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s
 """
 # The operator is the one of the index, whatever the search_path has.
 _KEY = """
-SELECT a.attname, format_type(a.atttypid, -1), format('OPERATOR(%%I.%%s)', on_.nspname, o.oprname)
+SELECT a.attname, format_type(a.atttypid, -1), format('OPERATOR(%%I.%%s)', on_.nspname, o.oprname),
+       i.xmin::text::bigint
 FROM pg_index i
 CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indclass::oid[]) WITH ORDINALITY k (attnum, class, place)
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
@@ -76,11 +77,15 @@ class TrackedTable(NamedTuple):
 
 
 class KeyColumn(NamedTuple):
-    """A column of the primary key, its type as SQL, and the operator that compares two of its values."""
+    """A column of the primary key, its type as SQL, and the operator that compares two of its values.
+
+    ``indexed`` is the transaction that made the index, as ALTER does when it gives the column another type.
+    """
 
     name: str
     type: str
     equals: str
+    indexed: int
 
 
 class TableColumn(NamedTuple):
@@ -185,7 +190,10 @@ def read_table(server: Any, oid: int) -> ComparedTable | None:
         elif others := code_of_others(cursor, oid):
             obstacle = f"reading it may run code of {', '.join(others)} as a superuser: use another role"
         cursor.execute(_KEY, [oid])
-        key = [KeyColumn(*row) for row in cursor.fetchall()]
+        key = [
+            KeyColumn(column, type_, equals, whole_xid(xid, latest))
+            for column, type_, equals, xid in cursor.fetchall()
+        ]
         cursor.execute(_COLUMNS, [oid])
         columns = {
             column: TableColumn(

@@ -64,6 +64,25 @@ CASES = {
         ),
         "3 rows, compared without the key, which was another one, 3 written by DDL",
     ),
+    "print a key otherwise": Case(
+        (
+            "CREATE TABLE lab.t (id numeric(8, 2) PRIMARY KEY, n int)",
+            "INSERT INTO lab.t VALUES (1.1, 1), (2, 2), (3, 3)",
+            "ALTER TABLE lab.t ALTER id TYPE numeric(9, 3)",
+            "UPDATE lab.t SET n = 5 WHERE id = 1.1",
+            "DELETE FROM lab.t WHERE id = 3",
+        ),
+        "2 rows, 1 rewritten by ALTER TABLE, 3 with keys that ALTER changed",
+    ),
+    "make numbers of texts that are keys": Case(
+        (
+            "CREATE TABLE lab.t (id text PRIMARY KEY, n int)",
+            "INSERT INTO lab.t VALUES ('01', 1)",
+            "ALTER TABLE lab.t ALTER id TYPE int USING id::int",
+            "UPDATE lab.t SET n = 5",
+        ),
+        "1 rows, compared without the key, which was another one, without columns that were altered (id)",
+    ),
     "rename a table": Case(
         (
             KEYED.replace("lab.t", "lab.before"),

@@ -87,11 +87,13 @@ def test_commands_of_the_command_line_are_named(drain: Drain) -> None:
 
 
 THREADS = """
+import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 from bemi_django import bound_context, set_context
 from django.core.management import call_command
 from django.db import connection
 from sample_project.todos.models import Todo
+from tests.support import child_process
 
 def bare():
     Todo.objects.create(task="bare")
@@ -115,10 +117,16 @@ def run(work):
 for work in (command, bare, bound, replaced):
     with ThreadPoolExecutor(1) as pool:
         pool.submit(run, work).result()
+connection.close()
+for kind in ("fork", "spawn"):
+    process = multiprocessing.get_context(kind).Process(target=child_process.write, args=(kind,))
+    process.start()
+    process.join()
+child_process.write_in_interpreter()
 """
 
 
-def test_threads_of_a_command_have_its_context(drain: Drain) -> None:
+def test_threads_and_processes_of_a_command_have_its_context(drain: Drain) -> None:
     with running(MANAGE, "shell", "--no-startup", "-c", THREADS) as shell:
         assert shell.wait(DEADLINE) == 0
     changes = drain()
@@ -129,6 +137,10 @@ def test_threads_of_a_command_have_its_context(drain: Drain) -> None:
     assert found["bound"]["batch"] == 7
     assert found["replaced"] == {"job": "own"}
     assert found["old"]["command"] == "tidy_todos"
+    # What begins anew has no command, but its own hooks.
+    for begun, command in (("fork", "shell"), ("spawn", None), ("interpreter", None)):
+        assert [found[name].get("command") for name in (begun, f"bare {begun}")] == [command] * 2
+        assert found[begun]["job"] == begun
 
 
 def test_a_command_that_code_calls_is_no_context_of_other_threads(drain: Drain) -> None:

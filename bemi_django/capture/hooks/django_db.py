@@ -62,7 +62,7 @@ def apply_context(using: str = "default") -> None:
         raise NotInTransaction
     value = comment.context_setting(context.current())
     with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config(%s, %s, true)", [CONTEXT_SETTING, value])
+        cursor.execute("SELECT pg_catalog.set_config(%s, %s, true)", [CONTEXT_SETTING, value])
 
 
 def _on_connection_created(connection: BaseDatabaseWrapper, **kwargs: object) -> None:
@@ -81,7 +81,7 @@ def _annotate(
             else:
                 mark, sql = comment.context_comment(text, context.current()), text
             if len(execution["connection"].execute_wrappers) > 1:
-                execute = _keeping_in_front(mark, many, execution)
+                execute = _keeping_in_front(mark, execute, execution["connection"].execute_wrappers)
             sql = mark + sql
     except Exception:
         logger.warning("adding the context to a statement failed; it is sent without context", exc_info=True)
@@ -89,17 +89,23 @@ def _annotate(
     return execute(sql, params, many, execution)
 
 
-def _keeping_in_front(mark: Any, many: bool, execution: dict[str, Any]) -> Callable[..., Any]:
+def _keeping_in_front(mark: Any, inner: Callable[..., Any], wrappers: list[Any]) -> Callable[..., Any]:
     """Return what calls the wrappers after ours, and keeps the comment in front of what they add."""
-    cursor, wrappers = execution["cursor"], execution["connection"].execute_wrappers
-    run = cursor._executemany if many else cursor._execute
+    # Django nests them around what runs the statement, which need not be a method of the cursor.
+    behind = []
+    for wrapper in wrappers[wrappers.index(_annotate) + 1 :]:
+        if not (isinstance(inner, partial) and inner.func == wrapper and len(inner.args) == 1):
+            break
+        behind.append(wrapper)
+        (inner,) = inner.args
+    run = inner
 
     def execute(sql: Any, *others: Any) -> Any:
         if isinstance(sql, type(mark)) and not sql.startswith(mark) and mark in sql:
             sql = mark + sql.replace(mark, type(mark)(), 1)
         return run(sql, *others)
 
-    for wrapper in reversed(wrappers[wrappers.index(_annotate) + 1 :]):
+    for wrapper in reversed(behind):
         execute = partial(wrapper, execute)
     return execute
 

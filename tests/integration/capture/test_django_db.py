@@ -92,11 +92,19 @@ def test_the_comment_stays_in_front_of_what_another_wrapper_adds(drain: Drain) -
     def prefixed(execute: Any, sql: Any, params: Any, many: bool, execution: Any) -> Any:
         return execute(f"/* other */ {sql}", params, many, execution)
 
+    def retrying(*given: Any) -> Any:
+        called.append(given[0])
+        return cursor._execute(*given)
+
+    called: list[str] = []
     with bound_context(user_id=7), connection.execute_wrapper(prefixed), connection.cursor() as cursor:
         cursor.execute(INSERT, [FORGED])
         cursor.executemany(INSERT, [["a"], ["b"]])
+        # What runs the statement may be somebody else's.
+        cursor._execute_with_wrappers(INSERT, ["c"], False, retrying)
     changes = [change for change in drain() if change.table == "todo"]
-    assert [(change.context["user_id"], change.context["SQL"]) for change in changes] == [(7, INSERT)] * 3
+    assert [(change.context["user_id"], change.context["SQL"]) for change in changes] == [(7, INSERT)] * 4
+    assert [sql.startswith("/*Bemi") and "/* other */" in sql for sql in called] == [True]
 
 
 def test_an_open_connection_is_hooked_once(db: None) -> None:

@@ -49,7 +49,7 @@ def has_pooler(alias: str) -> bool:
     """Return whether the process of the server is another one than the connection was told."""
     connection = connections[alias]
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
+        cursor.execute("SELECT pg_catalog.pg_backend_pid()")
         (process,) = cursor.fetchone()
     driver: Any = connection.connection
     return bool(driver.info.backend_pid != process)

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from bemi_django import conf
 from bemi_django.doctor.finding import Finding
 from bemi_django.schema.search_path import closed_cursor
+from bemi_django.wire.name_pattern import matches
 
 #: Patterns of names, by what the tables hold.
 TABLES = {
@@ -78,4 +79,4 @@ def findings(source: str, tracked: Sequence[str]) -> Iterator[Finding]:
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
     table = name.partition(".")[2]
-    return any(fnmatchcase(table, pattern) for pattern in patterns)
+    return any(matches(pattern, table) for pattern in patterns)

@@ -43,5 +43,5 @@ def installed_for_now(source: str) -> Iterator[bool]:
 def creatable_event_triggers(source: str) -> int:
     """Return how many of the two event triggers the role may create, or does not have to."""
     with connections[source].cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM _bemi.event_triggers_v1(true)")
+        cursor.execute("SELECT pg_catalog.count(*) FROM _bemi.event_triggers_v1(true)")
         return int(cursor.fetchone()[0])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from django.apps import apps
@@ -14,6 +13,7 @@ from bemi_django import conf, destinations
 from bemi_django.exceptions import UnknownDatabase
 from bemi_django.schema.database_names import aliases_of, assumed_name, database_name
 from bemi_django.schema.sql import quote
+from bemi_django.wire.name_pattern import matches
 
 _SCHEMAS_OF = """
 SELECT n.nspname
@@ -100,7 +100,7 @@ def models_at(database: str, places: Iterable[Place]) -> dict[Place, type[models
 def is_bookkeeping(place: Place) -> bool:
     """Tell whether a table holds records of Django about the work of others (``BEMI_BOOKKEEPING_TABLES``)."""
     name = f"{place.schema}.{place.table}"
-    return any(fnmatchcase(name, pattern) for pattern in conf.bookkeeping_tables())
+    return any(matches(pattern, name) for pattern in conf.bookkeeping_tables())
 
 
 def renamed_columns(place: Place, model: type[models.Model] | None) -> Mapping[str, str]:

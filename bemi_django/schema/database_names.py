@@ -83,5 +83,5 @@ def _ask(connection: BaseDatabaseWrapper) -> str:
         connection.ensure_connection()
         driver: Any = connection.connection
         with driver.cursor() as cursor:
-            cursor.execute("SELECT current_database()")
+            cursor.execute("SELECT pg_catalog.current_database()")
             return str(cursor.fetchone()[0])

@@ -11,6 +11,9 @@ from bemi_django.schema import append_only, computation, installed, ownership
 from bemi_django.schema.database_names import database_name
 from bemi_django.schema.sql import quote
 
+_HAS_ROLE = """
+SELECT pg_catalog.count(*) FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) %s::pg_catalog.name
+"""
 _OWNER = """
 SELECT r.rolname FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner
 WHERE n.nspname = '_bemi'::pg_catalog.name
@@ -139,7 +142,7 @@ def _owner(alias: str) -> str:
 
 def _create_or_alter(alias: str, role: str) -> str:
     with connections[alias].cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_roles WHERE rolname = %s", [role])
+        cursor.execute(_HAS_ROLE, [role])
         exists = cursor.fetchone()[0]
     return f"{'ALTER' if exists else 'CREATE'} ROLE {quote(role)}"
 

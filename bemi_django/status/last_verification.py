@@ -12,9 +12,13 @@ from bemi_django.schema.replication.slots import slot_of
 
 # Ages are asked of the server: without USE_TZ, a datetime of Django has no time zone.
 _LAST = """
-SELECT extract(epoch FROM clock_timestamp() - ended_at)::float8, tables, wrong, asked -> 'tables' <> '[]',
-       asked ->> 'sample'
-FROM _bemi.verifications WHERE slot = %s AND ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT 1
+SELECT pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) ended_at),
+       tables, wrong,
+       pg_catalog.jsonb_array_length(asked OPERATOR(pg_catalog.->) 'tables'::pg_catalog.text)
+           OPERATOR(pg_catalog.<>) 0,
+       asked OPERATOR(pg_catalog.->>) 'sample'::pg_catalog.text
+FROM _bemi.verifications WHERE slot OPERATOR(pg_catalog.=) %s::pg_catalog.text AND ended_at IS NOT NULL
+ORDER BY ended_at DESC LIMIT 1
 """
 
 

@@ -169,7 +169,8 @@ def _check_transaction(connection: BaseDatabaseWrapper) -> None:
     """Check that a transaction that has begun uses one snapshot and has not written."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT current_setting('transaction_isolation'), pg_current_xact_id_if_assigned() IS NULL"
+            "SELECT pg_catalog.current_setting('transaction_isolation'), "
+            "pg_catalog.pg_current_xact_id_if_assigned() IS NULL"
         )
         isolation, is_clean = cursor.fetchone()
         if isolation == "read committed":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from django.apps import apps
@@ -17,6 +16,7 @@ from bemi_django.log.live.name_catalog import altered_tables, names_at, read_nam
 from bemi_django.log.places import Place, alias_of, places_of, renamed_columns
 from bemi_django.models import Change
 from bemi_django.schema.database_names import aliases_of, assumed_name
+from bemi_django.wire.name_pattern import matches
 
 
 class LoggedModel(NamedTuple):
@@ -183,7 +183,7 @@ class LoggedModels:
             if connections[alias].vendor != "postgresql":
                 return ["public"]
             with connections[alias].cursor() as cursor:
-                cursor.execute("SELECT current_schemas(false)::text[]")
+                cursor.execute("SELECT pg_catalog.current_schemas(false)::pg_catalog.text[]")
                 self._paths[alias] = list(cursor.fetchone()[0])
         return self._paths[alias]
 
@@ -195,7 +195,7 @@ def _concrete_models() -> Iterator[type[models.Model]]:
 
 
 def _matches(place: Place, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(f"{place.schema}.{place.table}", pattern) for pattern in patterns)
+    return any(matches(pattern, f"{place.schema}.{place.table}") for pattern in patterns)
 
 
 def key_fields(model: type[models.Model]) -> Sequence[Any]:

@@ -16,8 +16,9 @@ from bemi_django.admin.search.filters.list_address import list_address
 from bemi_django.models import Change
 
 _MONTHS = """
-SELECT substring(c.relname FROM '_([0-9]{4}_[0-9]{2})$') AS month
-FROM pg_partition_tree(%s::regclass) t JOIN pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relid
+SELECT pg_catalog."right"(c.relname::pg_catalog.text, 7) AS month
+FROM pg_catalog.pg_partition_tree(%s::pg_catalog.regclass) t
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relid
 WHERE t.isleaf AND c.relname::pg_catalog.text OPERATOR(pg_catalog.~) '_[0-9]{4}_[0-9]{2}$'
 ORDER BY month DESC LIMIT %s
 """

@@ -10,8 +10,9 @@ from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 
 _ALL = """
-SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint
-FROM pg_partition_tree(%s::regclass) t JOIN pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relid WHERE t.isleaf
+SELECT coalesce(pg_catalog.sum(greatest(c.reltuples, 0)), 0)::pg_catalog.int8
+FROM pg_catalog.pg_partition_tree(%s::pg_catalog.regclass) t
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relid WHERE t.isleaf
 """
 
 

@@ -115,6 +115,6 @@ def _execute(connection: Any, value: str) -> None:
     placeholder = "$1" if connection.dialect.paramstyle == "numeric_dollar" else "%s"
     cursor = connection.connection.cursor()
     try:
-        cursor.execute(f"SELECT set_config('{CONTEXT_SETTING}', {placeholder}, true)", (value,))
+        cursor.execute(f"SELECT pg_catalog.set_config('{CONTEXT_SETTING}', {placeholder}, true)", (value,))
     finally:
         cursor.close()

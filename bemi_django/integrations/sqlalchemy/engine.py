@@ -89,9 +89,9 @@ def _configure(connection: Any, opened: Any) -> None:
     """Set the time zone and the role of a new connection, as Django does for its own."""
     role = connection.settings_dict["OPTIONS"].get("assume_role")
     with opened.cursor() as cursor:
-        cursor.execute("SELECT set_config('TimeZone', %s, false)", [connection.timezone_name])
+        cursor.execute("SELECT pg_catalog.set_config('TimeZone', %s, false)", [connection.timezone_name])
         if role:
-            cursor.execute("SELECT set_config('role', %s, false)", [role])
+            cursor.execute("SELECT pg_catalog.set_config('role', %s, false)", [role])
     opened.commit()
 
 

@@ -33,7 +33,7 @@ WHERE a.kind = 'operation' AND a.unit = 'hour' AND a.moment >= %(begin)s AND a.m
 # Whole months and days (UTC) are counted as such, hours around them one by one. Each part reads one range of
 # an index.
 _KEPT_NAMES = """
-SELECT a.kind, a.name, a.detail, sum(a.changes) AS changes FROM (
+SELECT a.kind, a.name, a.detail, pg_catalog.sum(a.changes) AS changes FROM (
     SELECT * FROM _bemi.activity b WHERE b.kind = ANY (%(kinds)s)
         AND b.unit = 'month' AND b.moment >= %(first_month)s AND b.moment < %(last_month)s
     UNION ALL
@@ -51,18 +51,19 @@ SELECT a.kind, a.name, a.detail, sum(a.changes) AS changes FROM (
 ) a WHERE {places} GROUP BY 1, 2, 3
 """
 _COUNTED_HOURS = """
-SELECT date_trunc('hour', c.committed_at, 'UTC'), c.operation, count(*) FROM ({changes}) c
-GROUP BY 1, 2
+SELECT pg_catalog.date_trunc('hour', c.committed_at, 'UTC'), c.operation, pg_catalog.count(*)
+FROM ({changes}) c GROUP BY 1, 2
 """
 _COUNTED_NAMES = """
-SELECT n.kind, n.name, n.detail, count(*) AS changes FROM ({changes}) c
+SELECT n.kind, n.name, n.detail, pg_catalog.count(*) AS changes FROM ({changes}) c
 CROSS JOIN LATERAL _bemi.activity_of_v1(c.operation, c."table", c.context) n
 WHERE n.kind = ANY (%s) GROUP BY 1, 2, 3
 """
 _MOST = """
-SELECT f.kind, f.name, f.detail, f.changes::bigint, f.all_changes::bigint, f.names FROM (
-    SELECT g.*, sum(g.changes) OVER w AS all_changes, count(*) FILTER (WHERE g.name <> '') OVER w AS names,
-           row_number() OVER (PARTITION BY g.kind ORDER BY g.changes DESC, g.name, g.detail) AS place
+SELECT f.kind, f.name, f.detail, f.changes::pg_catalog.int8, f.all_changes::pg_catalog.int8, f.names FROM (
+    SELECT g.*, pg_catalog.sum(g.changes) OVER w AS all_changes,
+           pg_catalog.count(*) FILTER (WHERE g.name <> '') OVER w AS names, pg_catalog.row_number()
+               OVER (PARTITION BY g.kind ORDER BY g.changes DESC, g.name, g.detail) AS place
     FROM ({counts}) g WINDOW w AS (PARTITION BY g.kind)
 ) f WHERE f.place <= {most} ORDER BY f.kind, f.place
 """

@@ -22,10 +22,13 @@ _FRESH = 10
 _KEY = "bemi.throughput"
 #: The last 30 bits of an id name the source.
 _GROUPS = """
-SELECT (('x' || right(id::text, 8))::bit(32)::bigint & 1073741823),
-       date_trunc('minute', committed_at), date_trunc('minute', created_at),
-       count(*), max(extract(epoch FROM created_at - committed_at))::float, min(position), max(position)
-FROM {log} WHERE committed_at >= %s GROUP BY 1, 2, 3
+SELECT pg_catalog.concat('x', pg_catalog."right"(id::pg_catalog.text, 8))::pg_catalog.bit(32)::pg_catalog.int8
+           OPERATOR(pg_catalog.&) 1073741823,
+       pg_catalog.date_trunc('minute', committed_at), pg_catalog.date_trunc('minute', created_at),
+       pg_catalog.count(*),
+       pg_catalog.max(pg_catalog.date_part('epoch', created_at OPERATOR(pg_catalog.-) committed_at)),
+       pg_catalog.min(position), pg_catalog.max(position)
+FROM {log} WHERE committed_at OPERATOR(pg_catalog.>=) %s::pg_catalog.timestamptz GROUP BY 1, 2, 3
 """
 
 

@@ -21,6 +21,7 @@ from bemi_django.ingest.loop.obstacle import Obstacle
 from bemi_django.ingest.loop.switching import quick_switches
 from bemi_django.ingest.pipeline import Source
 from bemi_django.ingest.progress import Progress
+from bemi_django.ingest.rows.nested.window import meanwhile
 from bemi_django.ingest.shortages import Shortages
 from bemi_django.ingest.stream.session import Session
 from bemi_django.ingest.timeouts import Timeouts
@@ -29,6 +30,8 @@ from bemi_django.ingest.timeouts import Timeouts
 _MESSAGES = 1000
 #: Seconds between two looks at whether the server shuts down.
 _GLANCE = 1.0
+#: Bytes of a message that is written before the next one is read, so that memory holds one of them.
+_ALONE = 16 * 1024 * 1024
 
 
 @contextmanager
@@ -86,12 +89,16 @@ class Worker:
             BemiError: An administrator has to do something, or another worker has taken over.
             psycopg2.Error: A failure that may pass.
         """
+        # The server must not give us up while this thread renders a large row.
+        former = meanwhile.set(self._hold_stream)
         with quick_switches(), advised(), self._answered():
             try:
                 self._open_and_work(until_current)
             except SinkUnavailable as error:
                 self._note_trouble(str(error))
                 raise
+            finally:
+                meanwhile.reset(former)
 
     def stop(self) -> None:
         """Finish the batch and return from :meth:`run`."""
@@ -170,9 +177,12 @@ class Worker:
         count = 0
         for data in islice(self._session.messages(), _MESSAGES):
             take(data, source.message_lsn)
+            is_alone = len(data) >= _ALONE
             # It may be large, and must not be held while the next one is read.
             del data
             count += 1
+            if is_alone:
+                self._committer.settle()
         self.activity += count
         return count == _MESSAGES
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 
 #: Bytes of a large value that are rendered at a time.
 PIECE = 1 << 18
+#: Called in between by the thread that has set it, which must not be silent for as long as a value takes.
+meanwhile: ContextVar[Callable[[], object]] = ContextVar("bemi_meanwhile", default=lambda: None)
 
 
 class Window:
@@ -97,6 +100,7 @@ class Window:
 def pieces_of(value: bytes) -> Iterator[bytes]:
     """Yield a value, which may be a view, in pieces."""
     for at in range(0, len(value), PIECE):
+        meanwhile.get()()
         yield bytes(value[at : at + PIECE])
 
 

@@ -38,7 +38,8 @@ CREATE TABLE kinds (
     p percent, t text, v varchar(9), c char(5), u uuid, by bytea, j json, jb jsonb, d date, ti time,
     ti3 time(3), ttz timetz, ts timestamp, ts3 timestamp(3), tz timestamptz, iv interval, e mood, pr pair,
     inet inet, rng int4range, bits bit(10), ai int[], at text[], an numeric[], atz timestamptz[], ab bool[],
-    au uuid[], money money, pt point, x xml, g numeric GENERATED ALWAYS AS (n * 2) STORED);
+    au uuid[], money money, pt point, x xml,
+    bx box, lsn pg_lsn, dp percent[], nm name, g numeric GENERATED ALWAYS AS (n * 2) STORED);
 ALTER TABLE kinds REPLICA IDENTITY FULL;
 CREATE TABLE notes (id int PRIMARY KEY, body text, tags text[], raw bytea, n int);
 ALTER TABLE notes ALTER body SET STORAGE EXTERNAL, ALTER tags SET STORAGE EXTERNAL,

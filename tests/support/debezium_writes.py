@@ -7,7 +7,7 @@ from typing import Any
 
 _ROW = r"""/*Bemi {"user": 1} Bemi*/ INSERT INTO kinds (
     id, b, i2, i4, i8, f4, f8, n, m, p, t, v, c, u, by, j, jb, d, ti, ti3, ttz, ts, ts3, tz, iv, e, pr, inet,
-    rng, bits, ai, at, an, atz, ab, au, money, pt, x)
+    rng, bits, ai, at, an, atz, ab, au, money, pt, x, bx, lsn, dp, nm)
 VALUES (
 1, true, -2, 7, 9223372036854775807, 0.1, 1e-7, -1234567890.12, 123456789012345678901234567890.50, 99.5,
 'é "quoted" \ ' || chr(10) || ' 😀', 'v', 'ab', '00000000-0000-0000-0000-00000000000a', '\x00ff',
@@ -15,13 +15,14 @@ VALUES (
 '2024-01-02 03:04:05.678901', '1969-12-31 23:59:59.5', '2024-07-01 12:00:00.25+02',
 '1 mon 2 days 03:04:05.6', 'ok', NULL, '10.0.0.1/8',
 '[1,5)', B'0000000101', '{1,NULL,3}', '{a,"b c",NULL,"",NULL}', '{1.50,-2,NULL}', '{2024-01-01 00:00:00+00}',
-'{true,false}', '{00000000-0000-0000-0000-00000000000b}', '12.34', '(1.5,-2)', '<a/>')
+'{true,false}', '{00000000-0000-0000-0000-00000000000b}', '12.34', '(1.5,-2)', '<a/>', '(1.5,2),(0,0)',
+'0/16B3748', '{1.50}', 'nam')
 """
 #: Each is one message to the server, in autocommit.
 STATEMENTS = (
     _ROW,
     "/*Bemi {\"user\": 2} Bemi*/ UPDATE kinds SET t = 'x', m = 1e20, f8 = 12345678901234567890, "
-    "ts = '0044-03-15 12:00:00 BC', d = '12024-01-01', tz = '2024-01-01 00:00+00'",
+    "ts = '0044-03-15 12:00:00 BC', d = '12024-01-01', tz = '2024-01-01 00:00+00', money = '-12.34'",
     "INSERT INTO kinds (id) VALUES (2)",
     '/*Bemi {"user": 3} Bemi*/ UPDATE kinds SET id = 3 WHERE id = 2',
     "INSERT INTO kinds (id, d, ts, ts3, tz, n, m, f4, f8) VALUES (4, 'infinity', '-infinity', 'infinity', "

@@ -9,8 +9,13 @@ _DAY = 86_400_000_000
 #: them stands for infinity.
 _DAYS = range(-2_440_588, 2_145_042_906)
 _MOMENTS = range(-210_866_803_200_000_000, 9_223_372_036_825_200_000)
-#: What the connector makes of infinite dates.
-_INFINITE_DAYS = {-2_147_472_692: "infinity", -2_147_472_691: "-infinity"}
+#: What the connector makes of infinite dates, and in arrays of them.
+_INFINITE_DAYS = {
+    -2_147_472_692: "infinity",
+    -2_147_472_691: "-infinity",
+    -622_191_234: "infinity",
+    622_191_232: "-infinity",
+}
 _ISO = re.compile(
     r"([+-]?\d{4,9})-(\d\d)-(\d\d)"
     r"(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?)?(Z|[+-]\d\d(?::?\d\d)?)?",
@@ -21,8 +26,10 @@ _TIME = re.compile(r"(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d(?::?\d
 
 def date_text(days: int) -> str:
     """Return a date from the number of days since 1970-01-01."""
+    if days in _INFINITE_DAYS:
+        return _INFINITE_DAYS[days]
     if days not in _DAYS:
-        return _INFINITE_DAYS.get(days) or ("infinity" if days > 0 else "-infinity")
+        return "infinity" if days > 0 else "-infinity"
     year, rest = _civil(days)
     return _with_era(year, rest)
 

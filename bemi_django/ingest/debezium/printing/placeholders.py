@@ -18,6 +18,8 @@ _OF_ARRAYS = frozenset(
 )
 #: Other types of which it sends NULL.
 _WITHOUT = frozenset(("bit", "varbit", "geometry", "geography", "path", "polygon"))
+#: Types of which it sends NULL whatever the value is, and elements of arrays.
+_NEVER, _NEVER_IN_ARRAYS = ("name",), ("bit", "varbit")
 #: Modes in which it sends a placeholder for bytes, and for arrays of them.
 _BYTES, _OF_BYTES, _OF_ARRAYS_OF_BYTES = "bytea", ("bytes", "hex"), ("bytes",)
 
@@ -62,3 +64,8 @@ class Placeholders:
         if name == _BYTES:
             return self._binaries not in (_OF_BYTES if scalar else _OF_ARRAYS_OF_BYTES)
         return name in _WITHOUT if scalar else name not in _OF_ARRAYS
+
+    @staticmethod
+    def is_never_sent(type_: ColumnType) -> bool:
+        """Return whether the connector sends NULL for every value of a type."""
+        return type_.name in _NEVER if type_.element is None else type_.element.name in _NEVER_IN_ARRAYS

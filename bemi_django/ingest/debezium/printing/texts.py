@@ -21,6 +21,10 @@ from bemi_django.ingest.protocol.messages import UNAVAILABLE
 
 _QUOTED = re.compile(r'[{}",\\\s]|^$|^null$', re.IGNORECASE)
 _MAX_SCALE = 16_383
+#: Eleven bits of a modifier are the scale.
+_LARGEST = 0x7FF
+#: They are no arrays for the connector, which sends nothing of their values.
+_VECTORS = ("int2vector", "oidvector")
 _OF_TIMES = ("time", "timestamp", "timestamptz")
 #: The schemas that all values of a type have in some modes of the connector; in others, columns decide.
 _TIMES = {
@@ -33,7 +37,14 @@ _TIMES = {
 _ASKED = {
     "money": "SELECT %s::pg_catalog.numeric::pg_catalog.money::text",
     "interval": "SELECT %s::pg_catalog.interval::text",
+    # Their numbers are printed as Java does.
+    **{
+        name: f"SELECT %s::pg_catalog.{name}::text"
+        for name in ("box", "circle", "line", "lseg", "path", "polygon")
+    },
 }
+#: What the connector makes of numbers that are none.
+_NO_NUMBERS = {"NAN": "NaN", "POSITIVE_INFINITY": "Infinity", "NEGATIVE_INFINITY": "-Infinity"}
 
 #: Asks the source for the text of a value by a query of its own.
 Ask = Callable[[str, str], str]
@@ -68,7 +79,7 @@ class Texts:
             ValueError: It is not one of the type.
         """
         if value is None:
-            return None
+            return UNAVAILABLE if self.placeholders.is_never_sent(type_) else None
         if self.placeholders.has(value):
             return UNAVAILABLE
         return self._printed(value, type_, schema).encode()
@@ -76,6 +87,8 @@ class Texts:
     def _printed(self, value: Any, type_: ColumnType, schema: FieldSchema) -> str:
         if type_.element is not None:
             return self._array(value, type_, type_.element, schema)
+        if type_.is_opaque and isinstance(value, str):
+            return self._opaque(value, type_)
         printer = PRINTERS.get(type_.name)
         if printer is not None:
             return printer(value, type_, schema or self._of_times.get(type_.name, {}))
@@ -91,10 +104,19 @@ class Texts:
             return self._ask(_ASKED["interval"], text)
         return plain(value, type_)
 
+    def _opaque(self, value: str, type_: ColumnType) -> str:
+        """Return a value of a type that the connector does not know, whose text it sends as bytes."""
+        try:
+            text = decoded(value, self._modes.binaries).decode()
+        except ValueError:
+            # One that knows the type sends its text.
+            text = value
+        return self._ask(_ASKED[type_.name], text) if type_.name in _ASKED else text
+
     def _array(self, value: Any, type_: ColumnType, element: ColumnType, schema: FieldSchema) -> str:
         if isinstance(value, str) and value[:1] == "{":
             return value
-        if not isinstance(value, list):
+        if not isinstance(value, list) or type_.name in _VECTORS:
             raise ValueError("an array that is none")
         items = schema.get("items") or {}
         parts = []
@@ -114,19 +136,21 @@ class Texts:
         if isinstance(value, (int, WrittenNumber)) and not isinstance(value, bool):
             return number(value)
         text = text_of(value)
-        if text.upper() == "NAN":
-            return "NaN"
+        if text.upper() in _NO_NUMBERS:
+            return _NO_NUMBERS[text.upper()]
         if schema.get("type") == "bytes" or not schema and not self._are_text(text):
             parameters = schema.get("parameters") or {}
             scale = parameters.get("scale") if schema else _scale(type_.modifier)
-            return _scaled(text, int(scale) if isinstance(scale, str) and scale.isdecimal() else scale)
+            text = _scaled(text, int(scale) if isinstance(scale, str) and scale.isdecimal() else scale)
         if not DECIMAL.fullmatch(text):
             raise ValueError("a number that is none")
-        return text if "e" not in text.lower() or not isfinite(float(text)) else f"{Decimal(text):f}"
+        if "e" in text.lower() and isfinite(float(text)):
+            text = f"{Decimal(text):f}"
+        return text.partition(".")[0] if _is_rounded(type_.modifier) else text
 
     def _are_text(self, text: str) -> bool:
-        # No base64 has a point or a sign, but one may be all digits.
-        return self._modes.decimals == "string" or "." in text or text[:1] in "+-"
+        # No base64 has a point or a minus, but one may be all digits.
+        return self._modes.decimals != "precise" or "." in text or text[:1] == "-"
 
 
 def _scaled(value: Any, scale: Any) -> str:
@@ -141,5 +165,10 @@ def _scaled(value: Any, scale: Any) -> str:
 
 
 def _scale(modifier: int) -> int | None:
-    """Return the scale of ``numeric(precision, scale)``, which may be negative since PostgreSQL 15."""
-    return None if modifier < 4 else ((modifier - 4 & 0x7FF) ^ 1024) - 1024
+    """Return the scale of a numeric as the connector reads it: it takes a negative one for a large one."""
+    return None if modifier < 4 else modifier - 4 & _LARGEST
+
+
+def _is_rounded(modifier: int) -> bool:
+    """Return whether the scale of a numeric is negative, as it may be since PostgreSQL 15."""
+    return modifier >= 4 and (modifier - 4 & _LARGEST) > _LARGEST // 2

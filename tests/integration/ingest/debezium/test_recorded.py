@@ -60,8 +60,10 @@ def test_what_the_connector_sends_again_after_a_restart_is_left_out(
     consume(lines)
     whole = records.logged()
     records.empty()
-    repeated = [
-        line for at in range(0, len(lines), 6) for line in (*lines[max(0, at - 11) : at], *lines[at : at + 6])
-    ]
+    repeated: list[bytes] = []
+    for at in range(0, len(lines), 6):
+        # Heartbeats do not come again.
+        repeated += [line for line in lines[max(0, at - 11) : at] if b"heartbeat" not in line]
+        repeated += lines[at : at + 6]
     consume(repeated)
     assert [comparable(one, set()) for one in records.logged()] == [comparable(one, set()) for one in whole]

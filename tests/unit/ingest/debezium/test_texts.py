@@ -92,13 +92,44 @@ def test_a_precise_decimal_has_the_scale_of_its_column(unscaled: int) -> None:
             "{1:1.5,3:2}/5",
         ),
         ({"dimensions": 5, "vector": [[1, WrittenNumber("1E6")]]}, "sparsevec", None, "{1:1e+06}/5"),
+        ("+y4=", "numeric", {"type": "bytes", "parameters": {"scale": "2"}}, "-12.34"),
+        ("POSITIVE_INFINITY", "numeric", {"type": "string"}, "Infinity"),
         (60, "interval", None, "asked for 60 microseconds"),
         ("P1D", "interval", None, "asked for P1D"),
         ("BNI=", "money", None, "asked for 12.34"),
+        ("+y4=", "money", None, "asked for -12.34"),
     ],
 )
 def test_values_are_printed(value: Any, name: str, schema: dict[str, Any] | None, text: str | None) -> None:
     assert printed(value, name, schema) == text
+
+
+def test_a_negative_scale_is_a_large_one_to_the_connector() -> None:
+    type_ = ColumnType("numeric", 4 + (5 << 16) + 2046)
+    sent = b64encode((12300 * 10**2046).to_bytes(900, "big", signed=True)).decode()
+    for value in (sent, f"12300.{'0' * 2046}"):
+        assert _TEXTS.text(value, type_, {}) == b"12300"
+
+
+def test_text_of_types_that_the_connector_does_not_know_comes_as_bytes() -> None:
+    texts, hexadecimal = _TEXTS, Texts(lambda query, value: value, Modes(binaries="hex"))
+    for name, said in {"pg_lsn": "0/16B3748", "cube": "(1, 2)", "box": "(1.0,2.0),(0.0,0.0)"}.items():
+        type_, data = ColumnType(name, is_opaque=True), said.encode()
+        printed = f"asked for {said}" if name == "box" else said
+        assert texts.text(b64encode(data).decode(), type_, {"type": "bytes"}) == printed.encode()
+        assert hexadecimal.text(data.hex(), type_, {}) == data
+        # One that knows it, or that is no base64.
+        assert texts.text(said, type_, {}) == printed.encode()
+    percents = ColumnType("_percent", -1, ColumnType("numeric", (5 << 16 | 2) + 4, is_opaque=True))
+    assert texts.text([b64encode(b"1.50").decode(), None], percents, {}) == b"{1.50,NULL}"
+
+
+def test_a_type_whose_values_are_never_sent_is_unavailable() -> None:
+    for type_ in (ColumnType("name"), ColumnType("_bit", -1, ColumnType("bit", 5))):
+        assert _TEXTS.text(None, type_, {}) is UNAVAILABLE
+    assert _TEXTS.text(None, ColumnType("_name", -1, ColumnType("name")), {}) is None
+    with pytest.raises(ValueError):
+        _TEXTS.text(["{}"], ColumnType("int2vector", -1, ColumnType("int2")), {})
 
 
 def test_the_precision_of_a_column_tells_milliseconds_from_microseconds() -> None:
@@ -193,6 +224,9 @@ def test_times_of_the_day_are_microseconds_in_one_mode() -> None:
 
 def test_modes_of_the_connector() -> None:
     texts = Texts(lambda query, value: value, Modes("string", "hex"))
+    assert (
+        Texts(lambda query, value: value, Modes("double")).text("Infinity", _NUMERIC_12_2, {}) == b"Infinity"
+    )
     assert texts.text("1234", _NUMERIC_12_2, {}) == b"1234"
     assert texts.text("00ff", ColumnType("bytea"), {}) == b"\\x00ff"
 

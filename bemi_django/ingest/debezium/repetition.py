@@ -17,8 +17,13 @@ class Repetitions:
     def __init__(self) -> None:
         self._lsn = -1
         self._first: RowEvent | LogicalMessage | None = None
-        self._here: set[bytes] = set()
+        #: The events at this place, with the number of each among them.
+        self._here: dict[bytes, int] = {}
         self._count = self._to_skip = 0
+
+    def begin_anew(self) -> None:
+        """Note that the transaction is sent again: others came in between."""
+        self._to_skip = self._count
 
     def has(self, event: RowEvent | LogicalMessage, *, is_keyed: bool) -> bool:
         """Return whether the event was sent before; note it if not.
@@ -32,21 +37,23 @@ class Repetitions:
             self._to_skip = self._count
             return True
         if lsn > self._lsn:
-            self._lsn, self._first, self._here = lsn, event, set()
+            self._lsn, self._first, self._here = lsn, event, {}
             self._count, self._to_skip = 1, 0
             return False
         if self._to_skip:
             self._to_skip -= 1
             return True
         if self._first is not None:
-            self._here.add(_fingerprint(self._first))
+            self._here[_fingerprint(self._first)] = 1
             self._first = None
         fingerprint = _fingerprint(event)
         is_copied = isinstance(event, RowEvent) and event.operation == CREATE and not is_keyed
         if fingerprint in self._here and not is_copied:
+            # Those that came after it come again as well.
+            self._to_skip = self._count - self._here[fingerprint]
             return True
-        self._here.add(fingerprint)
         self._count += 1
+        self._here[fingerprint] = self._count
         return False
 
 

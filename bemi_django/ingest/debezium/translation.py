@@ -126,6 +126,8 @@ class Translator:
         """Begin the transaction of an event, and end the one before, if it is another one."""
         opened = self._open
         if opened is not None and not opened.is_over and (opened.has(place) or place.is_incremental):
+            if self._left_out is not None and not place.is_incremental:
+                opened.repetitions.begin_anew()
             self._left_out = None
             return
         if self._left_out is not None and self._left_out.has(place):

@@ -30,13 +30,13 @@ _LOOSE: dict[str, Any] = {
     "generated": [],
 }
 _TYPES = {
-    17: ("bytea", False, 0, -1, 0, None),
-    1001: ("_bytea", False, 0, -1, 17, ","),
-    1009: ("_text", False, 0, -1, 25, ","),
-    23: ("int4", False, 0, -1, 0, None),
-    25: ("text", False, 0, -1, 0, None),
-    1231: ("_numeric", False, 0, -1, 1700, ","),
-    1700: ("numeric", False, 0, -1, 0, None),
+    17: ("bytea", "b", 0, -1, 0, None),
+    1001: ("_bytea", "b", 0, -1, 17, ","),
+    1009: ("_text", "b", 0, -1, 25, ","),
+    23: ("int4", "b", 0, -1, 0, None),
+    25: ("text", "b", 0, -1, 0, None),
+    1231: ("_numeric", "b", 0, -1, 1700, ","),
+    1700: ("numeric", "b", 0, -1, 0, None),
 }
 _OIDS = {"pairs": 4711, "prices": 4712, "loose": 4713}
 _DESCRIPTIONS = {4711: _DESCRIPTION, 4712: _PRICES, 4713: _LOOSE}
@@ -176,6 +176,18 @@ def test_rows_of_a_copy_lie_at_one_place() -> None:
     lines = [one.change("c", "pairs", after={"a": number}, lsn=2000) for number in range(3)]
     found = Translated().take(*lines, *lines, one.change("c", "pairs", after={"a": 3}, lsn=2000))
     assert found.kinds() == [Begin, Insert, Insert, Insert, Insert]
+
+
+def test_rows_without_a_key_are_told_from_those_that_come_again() -> None:
+    one, two = Envelopes(700), Envelopes(701, 2000)
+    earlier = one.change("c", "pairs", after={"a": 1})
+    statement = two.message(b"{}", lsn=2000)
+    row = two.change("c", "nobodys", after={"a": 1}, lsn=2000)
+    # The connector goes on with the transaction, or before it.
+    for again in ([], [earlier]):
+        found = Translated().take(earlier, statement, row, row, *again, statement, row, row, row)
+        assert found.kinds().count(Insert) == 4
+        assert found.translator.repeated == 3 + len(again)
 
 
 def test_a_message_of_no_transaction_stands_alone() -> None:

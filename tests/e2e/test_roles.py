@@ -131,7 +131,7 @@ def test_security_finds_who_was_made_a_superuser_and_by_whom(visit: Visit) -> No
 def test_a_developer_reads_what_a_checkout_did(visit: Visit) -> None:
     developer = visit("dev.dev", f"{LIST}?endpoint=/store/cart/checkout/")
     order = developer.page.locator(".bemi-action", has_text="created order").first
-    assert re.search(r"visitor created order .* with \d order lines?", order.inner_text())
+    assert re.search(r"visitor created Order .* with \d order lines?", order.inner_text())
     developer.click(order.locator(".bemi-when a"))
     developer.picture("request")
     developer.click_here(developer.page.locator("summary", has_text="All as SQL"))

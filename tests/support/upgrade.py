@@ -41,13 +41,17 @@ def upgrade(cluster: Cluster, bin_dir: Path) -> None:
                 os.chown(work, user["user"], user["group"])
             command = f'cd "{work}" && exec "{after}/pg_upgrade" -U postgres -b "{before}" -B "{after}"'
             command += f' -d "{old}" -D "{new}" -o "{_OPTIONS}" -O "{_OPTIONS}" -s "{work}" --no-sync'
-            _do(["sh", "-c", command])
+            _do(["sh", "-c", command], new / "pg_upgrade_output.d")
             (new / "pg_hba.conf").write_text(rules)
             shutil.rmtree(old)
             new.rename(old)
         cluster.start()
 
 
-def _do(command: list[str]) -> None:
+def _do(command: list[str], logs: Path | None = None) -> None:
     done = run(command, account())
-    assert done.returncode == 0, done.stdout + done.stderr
+    said = done.stdout + done.stderr
+    if done.returncode and logs is not None:
+        # The program names its logs, which are removed with the servers.
+        said += "".join(path.read_text()[-3000:] for path in sorted(logs.glob("*/log/pg_upgrade_dump*.log")))
+    assert done.returncode == 0, said

@@ -13,7 +13,8 @@ REVOKE ALL ON _bemi.followed FROM PUBLIC;
 
 -- Return a signature for each table of all that its tracking, its description and its view of the past depend on, other
 -- than the definitions of types. Tables with parents, children or generated columns have none. "is_tracked" is true of
--- tables with a trigger of ours. The indexes return all parts in order.
+-- tables with a trigger of ours. The indexes return all parts in order. Columns are named: the server stores all that * stands
+-- for, and another version, into which this is restored, does not have all of them.
 CREATE FUNCTION _bemi.signatures_v1(targets oid[], chosen text)
 RETURNS TABLE (relation oid, standing text, signature text, is_tracked boolean)
 LANGUAGE sql STABLE
@@ -32,12 +33,13 @@ BEGIN ATOMIC
                    ',', a.attnum, quote_ident(a.attname), a.atttypid, quote_nullable(a.attmissingval::text)), ' ') AS shown,
                count(*) FILTER (WHERE a.attgenerated <> '') AS generated
         FROM (
-            SELECT a.* FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+            SELECT a.attnum, a.attname, a.atttypid, a.attmissingval, a.attgenerated
+            FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
             ORDER BY a.attnum) a) attributes
     CROSS JOIN LATERAL (
         SELECT string_agg(concat(t.tgname, t.tgenabled, t.tgfoid), ' ') AS shown
         FROM (
-            SELECT t.* FROM pg_trigger t
+            SELECT t.tgname, t.tgenabled, t.tgfoid FROM pg_trigger t
             WHERE t.tgrelid = c.oid AND t.tgname IN ('_bemi_capture', '_bemi_capture_truncate')
             ORDER BY t.tgname) t) triggers
     WHERE c.oid = ANY (targets) AND c.relkind = 'r' AND NOT c.relispartition AND NOT c.relhassubclass

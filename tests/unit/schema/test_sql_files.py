@@ -54,6 +54,17 @@ def test_no_text_means_something_else_without_standard_conforming_strings() -> N
     assert wrong == []
 
 
+#: Functions of which the server stores what it has parsed, and not the text.
+PARSED = re.compile(r"BEGIN ATOMIC(.*?)\nEND;", re.DOTALL)
+
+
+def test_what_the_server_has_parsed_names_its_columns() -> None:
+    """It stores what * stands for: the dump cannot be restored into a version without one of the columns."""
+    bodies = [(name, body) for name, code in statements() for body in PARSED.findall(code)]
+    assert len(bodies) > 3
+    assert [name for name, body in bodies if re.search(r"(SELECT|,)\s+(\w+\.)?\*", body)] == []
+
+
 def test_each_file_has_an_inverse_and_is_run_by_one_operation() -> None:
     assert len(set(migrated())) == len(migrated())
     # These make functions of the session: what revisions of Alembic and uninstalling ask for.

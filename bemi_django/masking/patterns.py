@@ -76,11 +76,17 @@ def parse(text: object) -> Pattern:
 
 def path_matches(path: tuple[str, ...], keys: tuple[str, ...]) -> bool:
     """Return whether a pattern of keys applies to the value under some keys."""
-    if not path:
-        return not keys
-    if path[0] == ANY_DEPTH:
-        return path_matches(path[1:], keys) or bool(keys) and path_matches(path, keys[1:])
-    return bool(keys) and key_matches(path[0], keys[0]) and path_matches(path[1:], keys[1:])
+    if ANY_DEPTH not in path:
+        return len(path) == len(keys) and all(map(key_matches, path, keys))
+    start = path.index(ANY_DEPTH)
+    rest = path[start + 1 :]
+    if len(keys) < start or not all(map(key_matches, path[:start], keys)):
+        return False
+    if ANY_DEPTH in rest:
+        return any(path_matches(rest, keys[at:]) for at in range(start, len(keys) + 1))
+    # A value may stand under hundreds of keys: only those that count are looked at.
+    end = len(keys) - len(rest)
+    return start <= end and all(map(key_matches, rest, keys[end:]))
 
 
 def key_matches(pattern: str, key: str) -> bool:

@@ -242,6 +242,14 @@ def test_a_key_is_a_text_or_bytes_or_a_function() -> None:
         ("a->**->b", "a b", True),
         ("a->**->b", "b", False),
         ("a", "a b", False),
+        ("**", "a b", True),
+        ("a->**", "a", True),
+        ("a->**", "b", False),
+        ("**->b", "b c", False),
+        ("**->b->b", "b", False),
+        ("**->b->**->c", "x b y c", True),
+        ("**->b->**->c", "x c y b", False),
+        ("a->**->a->**", "a", False),
     ],
 )
 def test_paths(path: str, keys: str, *, matches: bool) -> None:

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import models
 
 from bemi_django import conf
+from bemi_django.erasure.targets.moved_rows import MovedRows
 from bemi_django.erasure.targets.target import Target, is_text
 from bemi_django.log.conditions import in_table
 from bemi_django.log.identity import RowLog, key_spans
@@ -51,14 +52,14 @@ def target_of_key(place: Place, key: str, alias: str, archive: Location | None =
         archive: The archive, if its months count.
     """
     log = Change.objects.using(conf.destination()).filter(in_table(place))
-    whole: RowLog = TableLog(log)
+    own = key_columns(place, alias)
+    whole: RowLog = MovedRows(TableLog(log), own)
     archived = None
     if archive is not None:
         # Its package need not be installed.
         from bemi_django.erasure.archived_values import WholeLog
 
         whole = archived = WholeLog(whole, archive, place)
-    own = key_columns(place, alias)
     spans = tuple(key_spans(whole, key))
     keys = dict.fromkeys(span.key for span in spans)
     texts = [each for each in keys if is_text(log, own, each) or (archived and archived.has_text(own, each))]

@@ -187,3 +187,36 @@ def test_rows_refer_by_other_columns_than_the_key_and_in_other_spellings(
     finally:
         execute("DROP TABLE stay, guest")
         execute("DROP COLLATION IF EXISTS any_case")
+
+
+def test_a_row_is_followed_from_partition_to_partition(
+    drain: Drain, bemi: Bemi, settings: Any, tmp_path: Path
+) -> None:
+    settings.BEMI_MASK_KEY = "0123456789abcdef"
+    execute(
+        "CREATE TABLE person (mail text, region text, remark text, PRIMARY KEY (mail, region)) "
+        "PARTITION BY LIST (region); CREATE TABLE person_eu PARTITION OF person FOR VALUES IN ('eu'); "
+        "CREATE TABLE person_us PARTITION OF person FOR VALUES IN ('us');"
+        "CREATE TABLE trip (id int PRIMARY KEY, mail text, region text, remark text, "
+        "FOREIGN KEY (mail, region) REFERENCES person ON DELETE CASCADE ON UPDATE CASCADE)"
+    )
+    try:
+        tracking.sync()
+        rows = "('ann@example.org', 'eu', 'of ann'), ('bob@example.org', 'eu', 'of bob')"
+        execute(f"INSERT INTO person VALUES {rows}")  # noqa: S608 - values of our own
+        execute("INSERT INTO trip SELECT row_number() OVER (), * FROM person")
+        execute("UPDATE person SET mail = mail || '.uk', region = 'us'")
+        execute("UPDATE person SET region = 'eu' WHERE remark = 'of ann'")
+        # Of another person, who was at the other place of Ann's then.
+        execute("UPDATE person SET mail = 'bob', region = 'eu', remark = 'of cleo' WHERE remark = 'of bob'")
+        execute("DELETE FROM person")
+        drain()
+        key = json.dumps(["ann@example.org.uk", "eu"])
+        bemi("subject", f"person:{key}", "--export", str(tmp_path / "ann.json"))
+        assert (tmp_path / "ann.json").read_text().count('"CREATE"') == 4
+        bemi("erase", f"person:{key}", "--related", *REASON)
+        left = logged("person", "trip")
+        assert "of ann" not in left and "ann@example.org" not in left.replace("ann@example.org.uk", "")
+        assert "of bob" in left and "of cleo" in left and "bob@example.org" in left
+    finally:
+        execute("DROP TABLE trip, person")

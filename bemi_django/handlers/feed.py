@@ -43,7 +43,10 @@ class _Same(Func):
 class _Source(Func):
     """Extract the bits of an id that identify its server and database."""
 
-    template = "(('x' || right(%(expressions)s::text, 8))::bit(32)::bigint & 1073741823)"
+    template = (
+        "(pg_catalog.concat('x', pg_catalog.\"right\"(%(expressions)s::pg_catalog.text, 8))"
+        "::pg_catalog.bit(32)::pg_catalog.int8 OPERATOR(pg_catalog.&) 1073741823)"
+    )
     output_field = BigIntegerField()
 
 
@@ -142,4 +145,4 @@ def _before(identifier: bytes) -> UUID:
 
 
 def _value(side: str, column: str) -> Func:
-    return Func(F(side), Value(column), function="jsonb_extract_path", output_field=JSONField())
+    return Func(F(side), Value(column), function="pg_catalog.jsonb_extract_path", output_field=JSONField())

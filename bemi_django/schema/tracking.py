@@ -32,7 +32,7 @@ WHERE (t.publication, t.include, t.exclude)
     IS DISTINCT FROM (excluded.publication, excluded.include, excluded.exclude)
 """
 _FOLLOWING = "SELECT pg_catalog.set_config('_bemi.is_following', %s, true)"
-_REFRESH = "SELECT count(*) FROM _bemi.past_refresh_v1(%s::pg_catalog.oid[], %s)"
+_REFRESH = "SELECT pg_catalog.count(*) FROM _bemi.past_refresh_v1(%s::pg_catalog.oid[], %s)"
 # How many views of the past to make in a transaction, which holds locks on all of them.
 _VIEWS = 500
 _INSUFFICIENT_PRIVILEGE = "42501"

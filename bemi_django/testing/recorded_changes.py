@@ -19,7 +19,10 @@ from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.models import Change
 from bemi_django.schema import tracking
 
-_DROP = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s"
+_DROP = (
+    "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots "
+    "WHERE slot_name OPERATOR(pg_catalog.=) %s::pg_catalog.name"
+)
 _IN_USE = "55006"
 _FORGET = (
     "DELETE FROM _bemi.checkpoint WHERE slot = %s",

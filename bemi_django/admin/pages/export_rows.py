@@ -70,7 +70,7 @@ def export_pages(changes: ChangeQuerySet, viewer: Viewer, size: int) -> Iterator
 def _printed(name: str) -> Any:
     field = _FIELDS[name]
     if isinstance(field, DateTimeField):
-        return Func(F(name), Value(MOMENT), function="to_char", output_field=TextField())
+        return Func(F(name), Value(MOMENT), function="pg_catalog.to_char", output_field=TextField())
     if isinstance(field, UUIDField):
         return Cast(name, TextField())
     if isinstance(field, JSONField):

@@ -13,8 +13,11 @@ from bemi_django.schema.sql import quote
 
 # By the end of its name: the log may have been renamed since.
 _FIND = """
-SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-WHERE i.indrelid = _bemi.log_v1() AND pg_catalog.right(c.relname::text, pg_catalog.length(%s)) = %s
+SELECT c.relname::pg_catalog.text FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
+WHERE i.indrelid OPERATOR(pg_catalog.=) _bemi.log_v1() AND pg_catalog."right"(
+    c.relname::pg_catalog.text, pg_catalog.length(%s::pg_catalog.text)
+) OPERATOR(pg_catalog.=) %s::pg_catalog.text
 """
 
 _SERVERS = "SELECT pg_catalog.count(DISTINCT system_identifier) FROM _bemi.checkpoint"

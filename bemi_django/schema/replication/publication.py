@@ -13,20 +13,25 @@ from bemi_django.schema import tenancy
 from bemi_django.schema.search_path import closed_cursor
 from bemi_django.schema.sql import quote
 
+_EXISTS = """
+SELECT pg_catalog.count(*) FROM pg_catalog.pg_publication
+WHERE pubname OPERATOR(pg_catalog.=) %s::pg_catalog.name
+"""
 _IS_PUBLISHED = """
 SELECT EXISTS (
-    SELECT FROM (SELECT to_regclass(%s) AS oid) wanted, pg_publication_rel r, pg_publication p
-    WHERE p.oid = r.prpubid AND p.pubname = %s
-      AND (r.prrelid = wanted.oid OR r.prrelid IN (SELECT relid FROM pg_partition_tree(wanted.oid)))
+    SELECT FROM (SELECT pg_catalog.to_regclass(%s) AS oid) wanted,
+        pg_catalog.pg_publication_rel r, pg_catalog.pg_publication p
+    WHERE p.oid = r.prpubid AND p.pubname = %s AND (
+        r.prrelid = wanted.oid OR r.prrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree(wanted.oid)))
 )
 """
 
 # The tables of a name in all schemas; true if there are none.
 _HAS_TENANTS_TABLE = """
-SELECT coalesce(bool_or(EXISTS (
-    SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+SELECT coalesce(pg_catalog.bool_or(EXISTS (
+    SELECT FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
     WHERE p.pubname = %s AND r.prrelid = c.oid)), true)
-FROM pg_class c WHERE c.relname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+FROM pg_catalog.pg_class c WHERE c.relname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition
 """
 # Before PostgreSQL 18, there is no such column.
 _LACKS = """
@@ -55,7 +60,7 @@ class Lacks(NamedTuple):
 def exists(using: str = "default") -> bool:
     """Tell whether the publication exists."""
     with connections[using].cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_publication WHERE pubname = %s", [conf.publication()])
+        cursor.execute(_EXISTS, [conf.publication()])
         return bool(cursor.fetchone()[0])
 
 

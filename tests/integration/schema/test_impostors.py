@@ -1,7 +1,8 @@
 """A role that may create objects in the schema of the log, or in another one of the path, gains nothing.
 
 PostgreSQL prefers functions and operators whose arguments fit better than those of its own, whatever the
-order of the path. Only a name with its schema, or a path without other schemas, is safe.
+order of the path. In a path that names ``pg_catalog`` behind other schemas, even those that fit as well are
+preferred, and tables, too. Only a name with its schema, or a path without other schemas, is safe.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.http import QueryDict
 
+import bemi_django
 from bemi_django import conf, on_change
 from bemi_django.admin.pages.health.health_sources import source_facts
 from bemi_django.admin.pages.health.health_tables import table_health
@@ -69,7 +71,7 @@ SYSTEM = (
 IMPOSTORS = """
 CREATE TABLE public.caught (role name, impostor text, query text);
 GRANT ALL ON public.caught TO PUBLIC;
-CREATE FUNCTION public.note(impostor text) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION public.note(impostor text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
     IF current_user <> 'mallory' THEN
         INSERT INTO public.caught VALUES (current_user, impostor, left(current_query(), 300));
@@ -104,6 +106,43 @@ BEGIN
         EXECUTE format(
             'CREATE OPERATOR %%I.%%s (LEFTARG = %%s, RIGHTARG = %%s, FUNCTION = %%I.%%I)',
             called.home, called.name, called.a, called.b, called.home, called.function);
+    END LOOP;
+END
+$block$;
+"""
+
+
+#: A schema in front of pg_catalog has the same functions and tables, as one with which tests stop the time.
+TWINS = """
+CREATE SCHEMA late;
+GRANT USAGE ON SCHEMA late TO PUBLIC;
+CREATE FUNCTION public.is_noted(impostor text) RETURNS bool LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM public.note(impostor);
+    RETURN true;
+END $$;
+DO $block$
+DECLARE
+    twin record;
+BEGIN
+    FOR twin IN
+        SELECT p.proname AS name, pg_get_function_arguments(p.oid) AS args,
+               pg_get_function_result(p.oid) AS result, p.proretset AS is_set
+        FROM pg_proc p
+        WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.prokind = 'f' AND p.proname = ANY (%(names)s)
+            AND NOT p.proargtypes::oid[] && ARRAY['internal'::regtype, 'cstring', '"any"']::regtype[]::oid[]
+            AND p.prorettype <> ALL ('{internal,cstring,trigger,event_trigger}'::regtype[])
+            AND NOT starts_with(p.proname, 'pg_event_trigger')
+    LOOP
+        EXECUTE format('CREATE FUNCTION late.%%I(%%s) RETURNS %%s LANGUAGE plpgsql AS '
+            '$f$BEGIN PERFORM public.note(%%L); RETURN%%s; END$f$',
+            twin.name, twin.args, twin.result, twin.name || ' in front',
+            CASE WHEN NOT twin.is_set THEN ' NULL' END);
+    END LOOP;
+    FOR twin IN SELECT unnest(%(tables)s::text[]) AS name LOOP
+        EXECUTE format('CREATE VIEW late.%%I AS SELECT * FROM pg_catalog.%%I WHERE '
+            '(SELECT public.is_noted(%%L))', twin.name, twin.name, twin.name || ' in front');
+        EXECUTE format('GRANT SELECT ON late.%%I TO PUBLIC', twin.name);
     END LOOP;
 END
 $block$;
@@ -184,12 +223,21 @@ def impostors(django_db_setup: None) -> Iterator[None]:
         types = {"types": list(TYPES), "operands": list(OPERANDS)}
         operators = {"operators": list(OPERATORS), "comparisons": list(COMPARISONS)}
         cursor.execute(IMPOSTORS, {"schemas": schemas, "names": names, **types, **operators})
-        cursor.execute("RESET ROLE; ALTER EVENT TRIGGER _bemi_follow_ddl ENABLE ALWAYS; SET ROLE mallory")
-        for name in SYSTEM:
-            cursor.execute(f"CREATE TABLE before.{name} (LIKE pg_catalog.{name})")
+        ours = "".join(
+            path.read_text()
+            for path in Path(bemi_django.__path__[0]).rglob("*.*")
+            if path.suffix in (".py", ".sql")
+        )
+        called = sorted(set(re.findall(r"(\w+)\(", ours)))
+        cursor.execute("RESET ROLE; SET search_path = pg_catalog")
+        cursor.execute(TWINS, {"names": called, "tables": list(SYSTEM)})
+        cursor.execute("RESET search_path")
+        cursor.execute("ALTER EVENT TRIGGER _bemi_follow_ddl ENABLE ALWAYS; SET ROLE mallory")
     yield
     with administrator(connection.settings_dict["NAME"]) as cursor:
-        cursor.execute("SET client_min_messages = error; DROP SCHEMA before CASCADE")
+        cursor.execute(
+            "SET client_min_messages = error; DROP SCHEMA before, late CASCADE; DROP FUNCTION is_noted"
+        )
         # One after the other: the locks of all at once do not fit into the server's table.
         while True:
             cursor.execute("""
@@ -212,13 +260,15 @@ def impostors(django_db_setup: None) -> Iterator[None]:
 def mallory(impostors: None, transactional_db: None) -> Iterator[None]:
     """Let the test's connection search the schemas of the impostors."""
     query("TRUNCATE public.caught")
-    query("SET search_path = before, public")
+    query("SET search_path = late, pg_catalog, before, public")
     yield
     connection.close()
 
 
 def connect() -> Any:
-    return psycopg2.connect(**conf.connection_parameters("default"), options="-c search_path=before,public")
+    return psycopg2.connect(
+        **conf.connection_parameters("default"), options="-c search_path=late,pg_catalog,before,public"
+    )
 
 
 def next_commit(slot: str) -> str:

@@ -190,10 +190,7 @@ def read_table(server: Any, oid: int) -> ComparedTable | None:
         elif others := code_of_others(cursor, oid):
             obstacle = f"reading it may run code of {', '.join(others)} as a superuser: use another role"
         cursor.execute(_KEY, [oid])
-        key = [
-            KeyColumn(column, type_, equals, whole_xid(xid, latest))
-            for column, type_, equals, xid in cursor.fetchall()
-        ]
+        key = [KeyColumn._make((*row, whole_xid(xid, latest))) for *row, xid in cursor.fetchall()]
         cursor.execute(_COLUMNS, [oid])
         columns = {
             column: TableColumn(

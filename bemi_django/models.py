@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from bemi_django.log.change import Change
 
@@ -75,7 +76,7 @@ class AlertRule(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     name = models.CharField(_("name"), max_length=200)
-    is_active = models.BooleanField(_("active"), default=True)
+    is_active = models.BooleanField(pgettext_lazy("alert rule", "active"), default=True)
     kind = models.CharField(_("alert when"), max_length=20, choices=Kind.choices)
     threshold = models.PositiveIntegerField(_("threshold"), default=1000)
     filter = models.TextField(_("filter"), blank=True)

@@ -8,11 +8,13 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 OPERATIONS = [
     ("CREATE", _("Create")),
     ("UPDATE", _("Update")),
-    ("DELETE", _("Delete")),
+    # What Django's admin calls a button is another word in some languages.
+    ("DELETE", pgettext_lazy("operation", "Delete")),
     ("BASELINE", _("Baseline")),
     ("TRUNCATE", _("Truncate")),
     ("SKIPPED", _("Skipped")),

@@ -41,7 +41,8 @@ def instance_named(name: str, database: str) -> models.Model | None:
     try:
         instance: models.Model = model(pk=_key(model, key))
     except (ValueError, TypeError, ValidationError) as error:
-        raise CommandError(f"{name} does not name an object ({error}): use app.Model:key") from error
+        reason = "; ".join(error.messages) if isinstance(error, ValidationError) else error
+        raise CommandError(f"{name} does not name an object ({reason}): use app.Model:key") from error
     instance._state.db = database
     return instance
 

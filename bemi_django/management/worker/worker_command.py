@@ -208,7 +208,8 @@ def _measured(answers: Answers, address: tuple[str, int] | None) -> Iterator[Non
         reason = f"{error.strerror or error}; give another address to --metrics"
         raise CommandError("cannot listen on {}:{}: {}".format(*address, reason)) from None
     with listening as port:
-        logger.info("serving metrics at http://%s:%d/metrics", address[0], port)
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        logger.info("serving metrics at http://%s:%d/metrics", host, port)
         yield
 
 

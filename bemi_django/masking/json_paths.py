@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from bemi_django.masking.actions import NULL, Masker
 from bemi_django.masking.patterns import SECRET, path_matches
 
 _WILDCARDS = frozenset("*?[")
+_TELLING = re.compile("|".join(words.TELLING).encode())
 
 
 class PathMask(NamedTuple):
@@ -84,19 +86,16 @@ def _as_written(literal: str) -> orjson.Fragment:
 
 
 class _Needles(NamedTuple):
-    """What is in a text that has something to mask: one of some keys, or of some parts of words."""
+    """What is in a text that has something to mask: one of some keys, or a part of words for secrets."""
 
     keys: tuple[bytes, ...]
-    parts: tuple[bytes, ...]
+    has_secrets: bool
 
     def may_be_in(self, value: bytes) -> bool:
         """Return whether a text has one of them."""
         if any(key in value for key in self.keys):
             return True
-        if not self.parts:
-            return False
-        folded = value.lower()
-        return any(part in folded for part in self.parts)
+        return self.has_secrets and _TELLING.search(value.lower()) is not None
 
 
 def _needles(paths: Sequence[tuple[str, ...]]) -> _Needles | None:
@@ -104,5 +103,4 @@ def _needles(paths: Sequence[tuple[str, ...]]) -> _Needles | None:
     last = {path[-1] for path in paths}
     if any(_WILDCARDS.intersection(key) for key in last):
         return None
-    keys = tuple(orjson.dumps(key) for key in last - {SECRET})
-    return _Needles(keys, tuple(part.encode() for part in words.TELLING) if SECRET in last else ())
+    return _Needles(tuple(orjson.dumps(key) for key in last - {SECRET}), SECRET in last)

@@ -8,16 +8,18 @@ from functools import lru_cache
 #: What secrets are called. A name means one if it is such a word or ends with it: ``password`` and
 #: ``reset_token``, but not ``password_changed_at`` or ``tokens_used``.
 WORDS = (
-    "access_key", "api_key", "apikey", "auth_key", "authorization", "bank_pin", "card_number",
+    "access_key", "access_keys", "api_key", "api_keys", "apikey", "auth_key", "authorization", "backup_code",
+    "backup_codes", "bank_pin", "card_number",
     "cookie", "cookies", "credential", "credentials", "csrfmiddlewaretoken", "cvc", "cvv", "cvv2",
     "encryption_key", "jwt", "mfa_code", "otp", "otp_code", "passcode", "passphrase", "passwd",
-    "password", "password1", "password2", "password_confirm", "password_confirmation",
-    "pin_code", "private_key", "pwd", "recovery_codes",
-    "secret", "secret_key", "session_data", "session_key", "sessionid", "signing_key",
+    "password", "password1", "password2", "password_confirm", "password_confirmation", "passwords",
+    "pin_code", "private_key", "private_keys", "pwd", "recovery_code", "recovery_codes",
+    "secret", "secret_key", "secrets", "session_data", "session_key", "sessionid", "signing_key",
     "social_security_number", "ssh_key", "ssn", "token", "totp",
 )  # fmt: skip
+_LONGEST = {max(word.split("_"), key=len) for word in WORDS}
 #: In small letters, any name that means a secret has one of these in it, however it is written.
-TELLING = tuple(sorted({max(word.split("_"), key=len) for word in WORDS}, key=len))
+TELLING = tuple(sorted(one for one in _LONGEST if not any(other in one for other in _LONGEST - {one})))
 #: Columns whose names do not say what is in them.
 COLUMNS = ("authtoken_token.key", "otp_*.key")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import models, router
+from django.db import DataError, models, router
 
 from bemi_django.encryption.decryption import Decrypter
 from bemi_django.log.change import Change
@@ -168,11 +168,15 @@ def _backwards(place: Place, primary_key: str) -> Iterator[Change]:
 
 def _live(place: Place, row: Mapping[str, Any]) -> dict[str, Any] | None:
     name = place.schema, place.table
-    with row_session(alias_of(place.database)) as cursor:
-        table = read_catalog(cursor, json.dumps([name])).tables.get(name)
-        if table is None or not table.key or not all(column in row for column in table.key):
-            return None
-        rows = find_rows(cursor, table, [{column: row[column] for column in table.key}], lock=False)
+    try:
+        with row_session(alias_of(place.database)) as cursor:
+            table = read_catalog(cursor, json.dumps([name])).tables.get(name)
+            if table is None or not table.key or not all(column in row for column in table.key):
+                return None
+            rows = find_rows(cursor, table, [{column: row[column] for column in table.key}], lock=False)
+    except DataError:
+        # The columns of the key had other types, or were no key, when the change was made.
+        return None
     return rows.get(0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bemi_django import bound_context
 from bemi_django.log.blame import blame
 from sample_project.todos.models import Todo
+from tests.support.audit import record
 from tests.support.pipeline import Drain
 
 
@@ -60,3 +61,12 @@ def test_values_older_than_the_log_have_no_change(drain: Drain) -> None:
     found = blame(todo)
     assert found["task"].change is not None
     assert (found["id"].value, found["id"].change, found["id"].is_pending) == (todo.pk, None, False)
+
+
+def test_a_key_of_another_type_leaves_the_row_as_the_log_has_it(db: None) -> None:
+    todo = Todo.objects.create(task="Sleep")
+    change = record(
+        1, primary_key=str(todo.pk), operation="CREATE", before={}, after={"id": "one", "task": "x"}
+    )
+    found = blame(todo)
+    assert (found["task"].value, found["task"].change) == ("x", change)

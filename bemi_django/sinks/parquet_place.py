@@ -31,7 +31,10 @@ _UNLIKE = (
 )
 _BROKEN = "{file} is no whole Parquet file: move it and its manifest away, and run with --accept-gap"
 #: Failures that somebody has to do something about.
-_LASTING = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.EEXIST, errno.ELOOP)
+_LASTING = (
+    *(errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.EEXIST, errno.ELOOP),
+    errno.ENAMETOOLONG,
+)
 
 
 class ParquetPlace:

@@ -25,6 +25,12 @@ Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 5.0
+#: What errors of the client mean, by the names of their classes.
+_MEANINGS = {
+    "NoServersError": "no server can be reached there: does it run, and are host and port right?",
+    "NoRespondersError": "it has no JetStream: start it with -js, or with jetstream in its configuration",
+    "TimeoutError": "it does not answer",
+}
 #: Seconds that the end of a connection may take.
 _CLOSE_SECONDS = 2.0
 #: Seconds that the server may take to answer a request: it does not answer while no server leads the stream.
@@ -92,7 +98,8 @@ class Connection:
     def unavailable(self, error: BaseException) -> QueueUnavailable:
         """Return the error that says so."""
         # The text of errors of the server names its limits, and no content.
-        description = getattr(error, "description", None) or type(error).__name__
+        name = type(error).__name__
+        description = getattr(error, "description", None) or _MEANINGS.get(name, name)
         if "authorization violation" in str(error).lower():
             description = "it refuses the user or the password of the address"
         if "expecting info" in str(error).lower():

@@ -6,8 +6,10 @@ import hashlib
 import json
 import re
 import sys
+import threading
 import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -59,6 +61,23 @@ def test_a_large_row_is_rendered_as_any_other(row: Row, lost: frozenset[int], pi
         written = b"<%b%b>" % (jsonb(expected), jsonb(expected))
         assert bytes(row_of_copy) == written and len(row_of_copy) == len(written)
         assert row_of_copy.digest(b"a", b"b") == hashlib.sha256(b"a%bb" % written).digest()
+
+
+def test_who_must_not_be_silent_is_called_while_a_large_row_is_rendered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    called: list[int] = []
+    monkeypatch.setattr(window, "PIECE", 2)
+    monkeypatch.setattr(large_rows, "PIECE", 2)
+    former = window.meanwhile.set(lambda: called.append(threading.get_ident()))
+    try:
+        found, _ = json_object(LAYOUT, LargeRow([b"1", b"x" * 20, b"t", b"1", None]), frozenset())
+        # A row is sent by another thread, while this one has nothing else to do.
+        with ThreadPoolExecutor(1) as pool:
+            assert b"x" * 20 in pool.submit(bytes, found).result()
+    finally:
+        window.meanwhile.reset(former)
+    assert called == [threading.get_ident()] * 10
 
 
 def test_a_large_row_with_computed_columns_is_a_large_row() -> None:

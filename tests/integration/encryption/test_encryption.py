@@ -137,6 +137,7 @@ def test_related_rows_have_keys_of_their_own(pipeline: Pipeline, settings: Any) 
     assert moved.decrypted().after["sku"] == "of both" and moved.decrypted().before["sku"] is None
 
 
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
 def test_a_legal_hold_keeps_keys(pipeline: Pipeline, settings: Any) -> None:
     category = Category.objects.create(name="Books")
     product = Product.objects.create(sku="a", category=category)

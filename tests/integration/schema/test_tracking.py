@@ -228,6 +228,21 @@ def test_triggers_that_were_disabled_or_dropped_are_mended(schema: str) -> None:
     assert tracking.sync().done == []
 
 
+def test_what_sync_does_is_what_it_would_do(schema: str) -> None:
+    execute(
+        "CREATE TABLE shed.tool (id int); CREATE TABLE shed.nail (id int); CREATE TABLE shed.saw (id int)"
+    )
+    execute(
+        "ALTER TABLE shed.tool DISABLE TRIGGER _bemi_capture; ALTER TABLE shed.nail REPLICA IDENTITY DEFAULT;"
+        "ALTER PUBLICATION bemi DROP TABLE shed.saw; ALTER PUBLICATION bemi SET (publish = 'insert')"
+    )
+    planned = tracking.sync(dry_run=True).done
+    reported: list[str] = []
+    outcome = tracking.sync(report=reported.append)
+    assert planned == outcome.done == reported and len(planned) == 4, (planned, outcome)
+    assert outcome.failed == [] == tracking.sync(dry_run=True).done
+
+
 def test_every_partition_has_the_identity_and_the_root_is_published(schema: str) -> None:
     execute(
         "CREATE TABLE shed.log (id int, day date) PARTITION BY RANGE (day);"

@@ -24,9 +24,9 @@ WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')
 """
 # What a partition has is recorded under the name of its root.
 _ROOT = """
-SELECT rn.nspname, r.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_class r ON r.oid = pg_partition_root(c.oid) JOIN pg_namespace rn ON rn.oid = r.relnamespace
-WHERE n.nspname = %s AND c.relname = %s AND c.relispartition
+SELECT c.relispartition, rn.nspname, r.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_class r ON r.oid = pg_partition_root(c.oid) LEFT JOIN pg_namespace rn ON rn.oid = r.relnamespace
+WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')
 """
 _IS_LOGGED = """SELECT EXISTS (SELECT FROM {} WHERE "table" = %s AND schema = %s)"""
 _MAY_READ = (
@@ -212,12 +212,16 @@ def _require_root(name: str, schema: str, table: str) -> None:
     for alias in _sources():
         with closed_cursor(alias) as cursor:
             cursor.execute(_ROOT, [schema, table])
-            root = cursor.fetchone()
-        if root is not None and not _is_remembered(schema, table):
+            found = cursor.fetchone()
+        if found is None:
+            continue
+        is_partition, *root = found
+        if is_partition and not _is_remembered(schema, table):
             raise BemiError(
                 f"BEMI_RETENTION or BEMI_LEGAL_HOLD names {name!r}, a partition, whose changes are recorded "
                 f"as those of {'.'.join(root)}: name that table"
             )
+        return
 
 
 def _is_remembered(schema: str, table: str) -> bool:

@@ -46,6 +46,10 @@ class MovedRows(NamedTuple):
         """Return whether a later change is of a row with this key."""
         return self.log.is_used_after(key, change_id)
 
+    def between(self, key: str, start: UUID, end: UUID) -> list[Any]:
+        """Return the changes between two, the oldest first, that rows with this key have kept it in."""
+        return self.log.between(key, start, end)
+
     @property
     def _changes(self) -> Any:
         return self.log.changes.filter(operation__in=_MOVES, diverged=False)

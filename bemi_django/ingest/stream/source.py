@@ -151,8 +151,16 @@ class SlotSource:
         self._update_status()
 
     def wait(self, seconds: float, *others: Any) -> list[Any]:
-        """Sleep until a message may be there, or for ``seconds``; return which of ``others`` are readable."""
-        readable, _, _ = select.select([self._connection, *others], [], [], min(seconds, self._interval))
+        """Sleep until a message may be there, or for ``seconds``; return which of ``others`` are readable.
+
+        Raises:
+            psycopg2.OperationalError: A connection is broken.
+        """
+        try:
+            readable, _, _ = select.select([self._connection, *others], [], [], min(seconds, self._interval))
+        except ValueError as error:
+            # libpq has closed the socket.
+            raise psycopg2.OperationalError("a connection to the server is broken") from error
         return [other for other in others if other in readable]
 
     def close(self) -> None:

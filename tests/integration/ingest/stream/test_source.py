@@ -73,6 +73,19 @@ def test_an_error_of_the_server_is_the_one_that_psycopg2_would_raise(
         until(lambda: next_message(source))
 
 
+def test_a_connection_that_libpq_has_closed_is_an_error_of_the_connection(source: SlotSource) -> None:
+    """The worker looks so at what is readable while it waits for what it has sent to the log before."""
+
+    class Closed:
+        """The server has gone, and psycopg2 has not noticed."""
+
+        def fileno(self) -> int:
+            return -1
+
+    with pytest.raises(psycopg2.OperationalError, match="is broken"):
+        source.wait(0, Closed())
+
+
 def test_a_stream_that_was_not_started_says_so(trail: LoadPipeline) -> None:
     stream = connect_stream(trail.config, "UTF8", silence=1.0)
     with closing(stream) as source, pytest.raises(psycopg2.InterfaceError):

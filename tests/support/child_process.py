@@ -39,6 +39,6 @@ def write_in_interpreter() -> None:
         failure = _interpreters.exec(_interpreters.create("legacy"), code)
         assert failure is None, failure
     else:
-        import _xxsubinterpreters
+        import _xxsubinterpreters  # type: ignore[import-not-found]
 
         _xxsubinterpreters.run_string(_xxsubinterpreters.create(isolated=False), code)

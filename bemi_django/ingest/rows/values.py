@@ -171,7 +171,8 @@ class Encoders:
         while isinstance(type_, Domain):
             oid = type_.base
             type_ = self._types.get(oid)
-        if isinstance(type_, Array):
+        # The server lists a vector as an array, and prints it in another way.
+        if isinstance(type_, Array) and oid not in _VECTORS:
             element = self.of(type_.element, depth + 1)
             return ArrayEncoder(rendering(element), type_.delimiter.encode())
         if isinstance(type_, Composite):

@@ -185,6 +185,14 @@ def test_a_composite_of_another_number_of_fields_is_refused() -> None:
         encoder("pair")(b"(1,2)")
 
 
+@pytest.mark.parametrize(("vector", "element", "expected"), [(22, 21, b"[1,-2]"), (30, 26, b'["1","-2"]')])
+def test_a_vector_is_an_array_that_is_printed_in_another_way(
+    vector: int, element: int, expected: bytes
+) -> None:
+    encode = encoder_of(vector, {vector: Array(element, ",")}, lambda type_, value: b"")
+    assert encode(b"1 -2") == expected and encode(b"") == b"[]"
+
+
 def test_a_domain_is_rendered_as_its_base() -> None:
     assert encoder("positive")(b"7") == b"7"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -63,24 +64,43 @@ def transactional_db(transactional_db: None, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def drain(transactional_db: None) -> Iterator[Drain]:
-    """Run the worker up to the present and return the changes since the last call."""
+    """Run the worker up to the present and return the changes since the last call; it stays connected."""
+    with _drained() as pipeline:
+        yield partial(_fresh, pipeline, set())
+
+
+@pytest.fixture
+def brief_drain(transactional_db: None) -> Iterator[Drain]:
+    """Do the same, and leave the slot to a worker of the test's own between the calls."""
+    with _drained() as pipeline:
+        pipeline.stop()
+        seen: set[object] = set()
+
+        def run() -> list[Change]:
+            fresh = _fresh(pipeline, seen)
+            pipeline.stop()
+            return fresh
+
+        yield run
+
+
+@contextmanager
+def _drained() -> Iterator[Pipeline]:
     catalog_state.sync_if_changed("default")
     pipeline = Pipeline.of_project("bemi_test")
-    seen: set[object] = set()
-
-    def run() -> list[Change]:
-        pipeline.release()
-        pipeline.run()
-        fresh = [change for change in Change.objects.all() if change.pk not in seen]
-        assert {change.pk for change in fresh} <= {
-            UUID(pk) for (pk,) in pipeline.log.read("SELECT id::text FROM changes")
-        }
-        seen.update(change.pk for change in fresh)
-        return fresh
-
-    run()
-    yield run
+    pipeline.advance()
+    yield pipeline
     pipeline.drop()
+
+
+def _fresh(pipeline: Pipeline, seen: set[object]) -> list[Change]:
+    pipeline.advance()
+    fresh = [change for change in Change.objects.all() if change.pk not in seen]
+    assert {change.pk for change in fresh} <= {
+        UUID(pk) for (pk,) in pipeline.log.read("SELECT id::text FROM changes")
+    }
+    seen.update(change.pk for change in fresh)
+    return fresh
 
 
 @pytest.fixture

@@ -6,7 +6,10 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import copy
 from typing import Any, NamedTuple
+
+from django.conf import settings
 
 from bemi_django import conf
 from bemi_django.ingest.config import WorkerConfig
@@ -51,6 +54,11 @@ class LoggedChange(NamedTuple):
     unavailable: dict[str, list[str]] | None = None
 
 
+def _settings() -> dict[str, object]:
+    """Return the settings of the package, which a worker reads when it connects."""
+    return {name: copy(getattr(settings, name)) for name in dir(settings) if name.startswith("BEMI_")}
+
+
 def worker_config(slot: str, using: str = "default", role: str = roles.WORKER) -> WorkerConfig:
     """Return what a worker on a database of the settings works on, as the role where roles are in use."""
     source, destination = (
@@ -71,6 +79,7 @@ class Pipeline:
     ) -> None:
         self.config, self.source, self.log, self.timeouts = config, source, log, timeouts
         self._connected: Worker | None = None
+        self._settings: dict[str, object] = {}
         self._last = "00000000-0000-0000-0000-000000000000"
         self.contexts: list[dict[str, Any]] = []
         """The contexts of the changes that were drained last."""
@@ -106,8 +115,11 @@ class Pipeline:
                 running.result(DEADLINE)
 
     def advance(self) -> None:
-        """Write what is in the WAL now; the worker stays connected until :meth:`stop`."""
+        """Write what is in the WAL now; the worker stays connected until :meth:`stop`, or other settings."""
+        if self._connected is not None and self._settings != _settings():
+            self.stop()
         if self._connected is None:
+            self._settings = _settings()
             self._connected = Worker(self.config, Progress())
         self._connected.run(until_current=True)
 

@@ -19,14 +19,22 @@ _IN_ONE = tuple(
     TESTS / name
     for name in (
         "e2e/test_readme.py",
+        "integration/capture/test_commands.py",
+        "integration/capture/test_outside.py",
+        "integration/capture/test_requests.py",
         "integration/cli/test_cli.py",
         "integration/cli/test_page.py",
+        "integration/ingest/rows/test_masking.py",
         "integration/integrations/test_api_frameworks.py",
         "integration/integrations/test_celery.py",
+        "integration/integrations/test_django_tenants.py",
+        "integration/integrations/test_log_name_without_django.py",
         "integration/integrations/test_rest_framework.py",
         "integration/log/test_instances.py",
         "integration/management/test_revert_and_blame_commands.py",
         "integration/schema/test_impostors.py",
+        "integration/schema/test_installers.py",
+        "integration/schema/test_other_tools.py",
         "integration/test_checks.py",
         "integration/test_page_examples.py",
     )
@@ -95,4 +103,4 @@ def _is_of_half(file: Path, half: str | None) -> bool:
         return half == "first"
     number = crc32(file.relative_to(TESTS).as_posix().encode())
     # The second half has the unit tests, and begins three times, so the first has a larger part.
-    return half == ("first" if number % 2 or number % 14 == 0 or number % 42 == 2 else "second")
+    return half == ("first" if number % 11 < 5 else "second")

@@ -44,6 +44,12 @@ from tests.support.pipeline import Drain, Pipeline, worker_config
 from tests.support.project_database import execute
 from tests.support.travel import settled
 
+
+@pytest.fixture
+def drain(brief_drain: Drain) -> Drain:
+    return brief_drain
+
+
 REASON = ("--reason", "request 7", "--noinput")
 
 

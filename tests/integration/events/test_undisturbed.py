@@ -23,6 +23,11 @@ from tests.support.project_database import execute
 
 
 @pytest.fixture
+def drain(brief_drain: Drain) -> Drain:
+    return brief_drain
+
+
+@pytest.fixture
 def lamps(drain: Drain) -> Category:
     """A row with a change before, between and after events."""
     lamps = Category.objects.create(name="Lamp")

@@ -19,6 +19,11 @@ from tests.support.polling import DEADLINE, until
 from tests.support.processes import running
 
 
+@pytest.fixture
+def drain(brief_drain: Drain) -> Drain:
+    return brief_drain
+
+
 class Listeners:
     """What the handlers of ``tests.listeners`` write down, in processes of their own."""
 

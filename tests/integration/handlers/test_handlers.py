@@ -38,6 +38,12 @@ from tests.support.pipeline import Drain, Pipeline, worker_config
 from tests.support.polling import until
 from tests.support.processes import database_url
 
+
+@pytest.fixture
+def drain(brief_drain: Drain) -> Drain:
+    return brief_drain
+
+
 QUICK = Rhythm(first_pause=0.05, longest_pause=0.1, look=0.01, note=0.0, grace=0.3)
 
 Serve = Callable[..., int]

@@ -28,6 +28,12 @@ from tests.support.pipeline import Drain, Pipeline, worker_config
 from tests.support.project_database import execute
 from tests.support.travel import here, settled
 
+
+@pytest.fixture
+def drain(brief_drain: Drain) -> Drain:
+    return brief_drain
+
+
 TYPES = {
     "text": "'x'",
     "jsonb": '\'{"id": 999, "name": "evil", "number": 7, "row": {"id": 1}}\'',
@@ -166,6 +172,8 @@ def random_lives(project: Project, schema: str, table: str, named: dict[str, str
     schema = (
         f"s {schema[:40]}" if schema.startswith(("pg_", "_bemi", "public", "information_schema")) else schema
     )
+    # Another life may have been of the same names.
+    execute("DELETE FROM changes")
     execute(f'CREATE SCHEMA "{schema}"')
     try:
         a_life(project, schema, table, named)

@@ -21,6 +21,12 @@ from tests.support.project_database import execute
 from tests.support.server_conditions import no_event_triggers
 from tests.support.travel import here, settled
 
+
+@pytest.fixture
+def drain(brief_drain: Drain) -> Drain:
+    return brief_drain
+
+
 COMPLETE = r"is complete from \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00 \([0-9A-F]+/[0-9A-F]+\) on"
 
 

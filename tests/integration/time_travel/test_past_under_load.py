@@ -23,6 +23,12 @@ from tests.support.project_database import another_session, execute, wait_until
 from tests.support.server_conditions import no_standby
 from tests.support.travel import here, settled
 
+
+@pytest.fixture
+def drain(brief_drain: Drain) -> Drain:
+    return brief_drain
+
+
 NOTHING = "00000000-0000-0000-0000-000000000000"
 EXCHANGING = {("public", "t")}
 

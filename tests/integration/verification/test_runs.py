@@ -24,6 +24,12 @@ from tests.support.audit import record_many
 from tests.support.pipeline import Drain, Pipeline, worker_config
 from tests.support.project_database import execute
 
+
+@pytest.fixture
+def drain(brief_drain: Drain) -> Drain:
+    return brief_drain
+
+
 COUNT = 200
 NOTHING = "00000000-0000-0000-0000-000000000000"
 

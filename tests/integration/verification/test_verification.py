@@ -24,6 +24,11 @@ from tests.support import roles
 from tests.support.pipeline import Drain, Pipeline, worker_config
 
 
+@pytest.fixture
+def drain(brief_drain: Drain) -> Drain:
+    return brief_drain
+
+
 def execute(*statements: str) -> None:
     with connection.cursor() as cursor:
         for statement in statements:

@@ -300,7 +300,7 @@ def test_rows_of_other_tables_have_no_text_of_what_is_masked(masked: LoadPipelin
         run('DROP TABLE "odd table", whole, child, parent')
 
 
-def test_what_was_generated_from_a_masked_column_is_hashed_later(drain: Drain) -> None:
+def test_what_was_generated_from_a_masked_column_is_hashed_later(brief_drain: Drain) -> None:
     """The worker comes when it is no longer generated, and computes it by what was noted."""
     rules = rules_of({"sealed.word": "hash"}, KEY)
     with connection.cursor() as cursor:

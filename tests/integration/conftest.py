@@ -65,31 +65,31 @@ def transactional_db(transactional_db: None, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture
 def drain(transactional_db: None) -> Iterator[Drain]:
     """Run the worker up to the present and return the changes since the last call; it stays connected."""
-    with _drained() as pipeline:
-        yield partial(_fresh, pipeline, set())
+    with _drained() as (_, run):
+        yield run
 
 
 @pytest.fixture
 def brief_drain(transactional_db: None) -> Iterator[Drain]:
     """Do the same, and leave the slot to a worker of the test's own between the calls."""
-    with _drained() as pipeline:
-        pipeline.stop()
-        seen: set[object] = set()
+    with _drained() as (pipeline, run):
 
-        def run() -> list[Change]:
-            fresh = _fresh(pipeline, seen)
+        def run_briefly() -> list[Change]:
+            fresh = run()
             pipeline.stop()
             return fresh
 
-        yield run
+        pipeline.stop()
+        yield run_briefly
 
 
 @contextmanager
-def _drained() -> Iterator[Pipeline]:
+def _drained() -> Iterator[tuple[Pipeline, Drain]]:
     catalog_state.sync_if_changed("default")
     pipeline = Pipeline.of_project("bemi_test")
-    pipeline.advance()
-    yield pipeline
+    run = partial(_fresh, pipeline, set())
+    run()
+    yield pipeline, run
     pipeline.drop()
 
 

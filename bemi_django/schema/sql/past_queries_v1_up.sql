@@ -166,7 +166,7 @@ $function$;
 -- Return the query of a view. It is one flat UNION ALL whose arms have one relation each and no condition, because
 -- only then does the planner push conditions and joins on the view down to the indexes of its arms. The last arm is a
 -- subquery, because the planner cannot join single rows of a function. The condition on the rows of an arm is a
--- column, _bemi_is_due: the planner hashes its subqueries or looks them up, depending on the number of rows, whereas
+-- column, is_due: the planner hashes its subqueries or looks them up, depending on the number of rows, whereas
 -- it would evaluate joins before those of the user's query.
 -- A row before in the log is the past of its key if no earlier change since the moment left a row under that key. A
 -- row of the table is its own past if no change since the moment did.
@@ -212,6 +212,8 @@ DECLARE
     here constant text := ' AND %1$s.database OPERATOR(pg_catalog.=) pg_catalog.current_database() AND NOT %1$s.diverged '
         -- These have changed nothing.
         'AND %1$s.operation OPERATOR(pg_catalog.<>) ALL (''{BASELINE,EVENT,ERASED}''::pg_catalog.text[])';
+    width integer := 0;
+    inner_names text;
     shown text;
     live text;
     live_key constant text := _bemi.past_key_v1(target, key);
@@ -299,7 +301,10 @@ BEGIN
             value := format(may_hide, named.full_name, col.name, value);
             past := format(may_hide, named.full_name, col.name, past);
         END IF;
-        shown := concat_ws(', ', shown, format('u.%I', col.name));
+        width := width + 1;
+        -- By names of ours: the table may have columns of any name.
+        inner_names := concat_ws(', ', inner_names, 'c' || width);
+        shown := concat_ws(', ', shown, format('u.c%s AS %I', width, col.name));
         live := concat_ws(', ', live, value);
         logged := concat_ws(E',\n        ', logged, past);
     END LOOP;
@@ -311,7 +316,7 @@ BEGIN
         AND NOT EXISTS (
             SELECT FROM pg_catalog.jsonb_to_recordset(%s)
                 AS e (schema pg_catalog.text, "table" pg_catalog.text, key pg_catalog.text)
-            WHERE %s AND e.key OPERATOR(pg_catalog.=) %s) AS _bemi_is_due
+            WHERE %s AND e.key OPERATOR(pg_catalog.=) %s)
     FROM %s t$arm$, live, untouched || live_key || since, late, of_table, live_key, named.rows);
     FOR arm IN
         SELECT * FROM (VALUES
@@ -340,7 +345,7 @@ BEGIN
         coalesce(replace(logged, chr(1), replace(typed, '<key>', 'c.key')), logged), late,
         of_table_c, untouched || 'c.key' || since);
     RETURN format(
-        E'\nSELECT %s FROM (%s\n) u\nWHERE u._bemi_is_due AND _bemi.past_gate_v1(%L::pg_catalog.text, %s::pg_catalog.oid)\n',
-        shown, arms, named.full_name, target);
+        E'\nSELECT %s FROM (%s\n) u (%s)\nWHERE u.is_due AND _bemi.past_gate_v1(%L::pg_catalog.text, %s::pg_catalog.oid)\n',
+        shown, arms, concat_ws(', ', inner_names, 'is_due'), named.full_name, target);
 END
 $function$;

@@ -13,7 +13,7 @@ from django.conf import settings as configured
 from django.db import connection, models
 from django.test import Client
 from django.test.utils import isolate_apps
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bemi_django.log.blame import blame
@@ -166,7 +166,8 @@ def check_timeline(client: Client, model: type[models.Model]) -> None:
         apps.clear_cache()
 
 
-@settings(max_examples=6, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5, suppress_health_check=list(HealthCheck))
+@example("lab", "u", {"is_due": "int", "c1": "text", "c3": "jsonb", "_bemi_is_due": "text"})
 @given(st.sampled_from(WORDS), st.sampled_from(WORDS), columns)
 def random_lives(project: Project, schema: str, table: str, named: dict[str, str]) -> None:
     schema = (

@@ -482,12 +482,14 @@ def test_old_months_go_and_come_back_without_a_function_of_mallory(
             query("DELETE FROM _bemi.completeness; DELETE FROM _bemi.prunings; DELETE FROM _bemi.touched")
 
 
-def test_a_table_is_rebuilt_without_a_function_of_mallory(mallory: None, drain: Drain, settings: Any) -> None:
+def test_a_table_is_rebuilt_without_a_function_of_mallory(
+    mallory: None, brief_drain: Drain, settings: Any
+) -> None:
     query("CREATE TABLE public.book (id int PRIMARY KEY, word text)")
     pipeline = Pipeline.of_project("bemi_test")
     try:
         query("INSERT INTO public.book VALUES (1, 'a')")
-        drain()
+        brief_drain()
         query("DROP TABLE public.book")
         settings.BEMI_SLOT = "bemi_test"
         with pipeline.worker():

@@ -26,6 +26,11 @@ from tests.support.travel import here, settled
 
 
 @pytest.fixture
+def drain(brief_drain: Drain) -> Drain:
+    return brief_drain
+
+
+@pytest.fixture
 def moment(drain: Drain) -> Iterator[str]:
     """Before it there are two products of the category "old"; now one is gone, one new, and all renamed."""
     old = Category.objects.create(name="old")

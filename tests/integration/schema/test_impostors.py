@@ -42,6 +42,12 @@ from tests.support.old_months import old_months, write
 from tests.support.pipeline import Drain, Pipeline
 from tests.support.roles import administrator
 
+
+@pytest.fixture
+def drain(brief_drain: Drain) -> Drain:
+    return brief_drain
+
+
 # It makes roles of its own.
 pytestmark = pytest.mark.administrator
 
@@ -482,14 +488,12 @@ def test_old_months_go_and_come_back_without_a_function_of_mallory(
             query("DELETE FROM _bemi.completeness; DELETE FROM _bemi.prunings; DELETE FROM _bemi.touched")
 
 
-def test_a_table_is_rebuilt_without_a_function_of_mallory(
-    mallory: None, brief_drain: Drain, settings: Any
-) -> None:
+def test_a_table_is_rebuilt_without_a_function_of_mallory(mallory: None, drain: Drain, settings: Any) -> None:
     query("CREATE TABLE public.book (id int PRIMARY KEY, word text)")
     pipeline = Pipeline.of_project("bemi_test")
     try:
         query("INSERT INTO public.book VALUES (1, 'a')")
-        brief_drain()
+        drain()
         query("DROP TABLE public.book")
         settings.BEMI_SLOT = "bemi_test"
         with pipeline.worker():

@@ -55,3 +55,9 @@ def test_the_sqlstate_of_an_error(error: Exception, sqlstate: str) -> None:
 def test_only_the_first_line_of_a_message_is_logged() -> None:
     assert exceptions.first_line(DriverError()) == "first"
     assert exceptions.first_line(ValueError()) == "ValueError"
+
+
+def test_a_log_without_a_slot_says_what_to_run() -> None:
+    assert "the replication slot s is gone: run 'manage.py bemi run" in str(
+        exceptions.LogBehind.without_slot("s")
+    )

@@ -16,6 +16,22 @@ FLAT_TYPES = frozenset(
         1000, 1001, 1016, 1005, 1007, 1009, 1021, 1022, 1014, 1015,
         # Arrays of date, time, timestamp, timestamptz, interval, numeric, uuid, inet
         1182, 1183, 1115, 1185, 1187, 1231, 2951, 1041,
+        # Arrays of "char", name, oid, money, macaddr, macaddr8, cidr, timetz, bit, varbit
+        1002, 1003, 1028, 791, 1040, 775, 651, 1270, 1561, 1563,
+        # Ranges, multiranges, and arrays of them
+        3904, 3906, 3908, 3910, 3912, 3926, 4451, 4532, 4533, 4534, 4535, 4536,
+        3905, 3907, 3909, 3911, 3913, 3927, 6150, 6151, 6152, 6153, 6155, 6157,
+        # point, lseg, path, box, polygon, line, circle, and arrays of them
+        600, 601, 602, 603, 604, 628, 718, 1017, 1018, 1019, 1020, 1027, 629, 719,
+        # tsvector, gtsvector, tsquery, xml, jsonpath, refcursor, and arrays of them
+        3614, 3642, 3615, 142, 4072, 1790, 3643, 3644, 3645, 143, 4073, 2201,
+        # int2vector, oidvector, tid, xid, cid, xid8, pg_lsn, snapshots, aclitem, and arrays of them
+        22, 30, 27, 28, 29, 5069, 3220, 2970, 5038, 1033,
+        1006, 1013, 1010, 1011, 1012, 271, 3221, 2949, 5039, 1034,
+        # regproc, regprocedure, regoper, regoperator, regclass, regtype, and arrays of them
+        24, 2202, 2203, 2204, 2205, 2206, 1008, 2207, 2208, 2209, 2210, 2211,
+        # regconfig, regdictionary, regcollation, regnamespace, regrole, and arrays of them
+        3734, 3769, 4191, 4089, 4096, 3735, 3770, 4192, 4090, 4097,
     )
 )  # fmt: skip
 #: Names of plain types, without their modifiers, as Django and SQLAlchemy print them.

@@ -22,6 +22,7 @@ from django.db import connection
 from bemi_django import bound_context
 from bemi_django.ingest.dead_letter_retry import retry
 from bemi_django.masking.actions import hashed
+from bemi_django.masking.flat_types import FLAT_TYPES
 from bemi_django.masking.settings import rules_of
 from bemi_django.models import Change, DeadLetter
 from tests.support.cluster import Cluster
@@ -507,3 +508,16 @@ def test_secrets_of_the_orm_and_of_sqlalchemy_are_in_no_row(drain: Drain, engine
     assert [text for text in stored if hits(text, haystacks)] == []
     assert all("password" not in {**change.before, **change.after} for change in changes)
     assert changes[0].context["password"] == "***"
+
+
+def test_all_types_of_the_server_without_keys_are_known(db: None) -> None:
+    """Those that only the server uses do not count."""
+    with connection.cursor() as cursor:
+        cursor.execute("""
+            SELECT t.oid::int8 FROM pg_type t
+            LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
+            WHERE t.oid < 16384 AND t.typtype IN ('b', 'r', 'm')
+                AND t.typname !~ '^pg_(node|nd|dep|mcv|brin)' AND coalesce(e.typtype, 'b') IN ('b', 'r', 'm')
+                AND coalesce(e.oid, t.oid) NOT IN ('json'::regtype, 'jsonb'::regtype)
+        """)
+        assert {oid for (oid,) in cursor.fetchall()} == FLAT_TYPES

@@ -30,9 +30,10 @@ SELECT count(*), (SELECT count(*) FROM left_for_worker),
        (SELECT last.place FROM kept last ORDER BY last.number DESC LIMIT 1)
 FROM kept
 """)
+# As above: a condition of groups, or of columns of the server, is refused by both.
 _NO_ROWS = SQL("""
-SELECT CASE WHEN {condition}
-    THEN true END FROM ONLY {table} _bemi_row LIMIT 0
+SELECT _bemi_row, CASE WHEN {condition}
+    THEN true END FROM (SELECT _bemi_row.* FROM ONLY {table} _bemi_row LIMIT 0) _bemi_row LIMIT 0
 """)
 _NEXT = SQL(
     "SELECT ARRAY[{place}]::text[] FROM ONLY {table} _bemi_row WHERE {after} ORDER BY {order} LIMIT 1"

@@ -578,7 +578,7 @@ def test_the_command_says_what_it_did_and_what_is_wrong(book: Pipeline) -> None:
     with override_settings(BEMI_SLOT=book.slot), book.worker():
         assert command("lab.book", "--rate", "100000") == f"lab.book: {_OLD} rows, {_OLD} of them recorded\n"
         # The second one would have each row twice.
-        for condition in ("nonsense = 1", "generate_series(1, 2) > 0"):
+        for condition in ("nonsense = 1", "generate_series(1, 2) > 0", "count(*) > 0", "ctid > '(0,0)'"):
             with pytest.raises(CommandError, match="1 of 1 tables were not read to their end"):
                 command("lab.book", "--where", condition)
         assert execute("SELECT count(*) FROM _bemi.baselines WHERE ended_at IS NULL") == [(0,)]

@@ -209,19 +209,21 @@ def _require_root(name: str, schema: str, table: str) -> None:
     Raises:
         BemiError: The rule would be for nothing.
     """
+    root: list[str] = []
     for alias in _sources():
         with closed_cursor(alias) as cursor:
             cursor.execute(_ROOT, [schema, table])
             found = cursor.fetchone()
-        if found is None:
-            continue
-        is_partition, *root = found
-        if is_partition and not _is_remembered(schema, table):
-            raise BemiError(
-                f"BEMI_RETENTION or BEMI_LEGAL_HOLD names {name!r}, a partition, whose changes are recorded "
-                f"as those of {'.'.join(root)}: name that table"
-            )
-        return
+        if found is not None:
+            is_partition, *root = found
+            if not is_partition:
+                return
+    # It is one in all databases that have it.
+    if root and not _is_remembered(schema, table):
+        raise BemiError(
+            f"BEMI_RETENTION or BEMI_LEGAL_HOLD names {name!r}, a partition, whose changes are recorded "
+            f"as those of {'.'.join(root)}: name that table"
+        )
 
 
 def _is_remembered(schema: str, table: str) -> bool:

@@ -21,12 +21,13 @@ from bemi_django.management.operator_context import operator_context
 from bemi_django.models import Change, DeadLetter, Undelivered
 from bemi_django.retention import months as log_months
 from bemi_django.retention import nightly, pruning, walk
+from bemi_django.retention.rules import of_settings
 from bemi_django.schema.search_path import closed_cursor
 from bemi_django.wire.ids import change_id
 from tests.integration.retention.conftest import NOW, ago
 from tests.support.activity import counted, recount, to_count
 from tests.support.polling import until
-from tests.support.project_database import another_session, execute
+from tests.support.project_database import ProjectDatabase, another_session, execute
 
 WHO = {"command": "test"}
 ORDINALS = itertools.count()
@@ -163,6 +164,20 @@ def test_with_a_wrong_setting_nothing_is_removed(
         with pytest.raises(CommandError, match=message):
             run(*arguments)
     assert left() == set(kept)
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_a_partition_may_be_a_table_of_its_own_in_another_database(settings: Any) -> None:
+    other = ProjectDatabase("other")
+    execute("CREATE TABLE shed (id int) PARTITION BY LIST (id)")
+    execute("CREATE TABLE shed_1 PARTITION OF shed DEFAULT")
+    other.run("CREATE TABLE shed_1 (id int)")
+    try:
+        settings.BEMI_LEGAL_HOLD = ["public.shed_1"]
+        assert [(rule.schema, rule.table) for rule in of_settings() if rule.held] == [("public", "shed_1")]
+    finally:
+        execute("DROP TABLE shed")
+        other.run("DROP TABLE shed_1")
 
 
 def test_what_handlers_have_not_got_is_kept_and_it_is_said_which_ones(log: None) -> None:

@@ -16,6 +16,8 @@ _CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 20.0
 _THERE = (409, 412)
 #: Answers that another attempt may change; 501 is one of a store that does not know the condition.
 _PASSING = (403, 404, 429, 500, 502, 503, 504)
+#: What OpenSSL says of a certificate whose issuer is not known.
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
 
 
 class NewObjects:
@@ -43,7 +45,7 @@ class NewObjects:
         Raises:
             OSError: It cannot be written now.
         """
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
 
         bucket, _, key = path.partition("/")
         try:
@@ -54,10 +56,13 @@ class NewObjects:
             if status in _PASSING:
                 raise OSError(first_line(error)) from error
             return False if status in _THERE else None
-        except NoCredentialsError:
-            # pyarrow may have some.
+        except (NoCredentialsError, ParamValidationError):
+            # pyarrow may have some; a version before 1.35 does not know the condition.
             return None
         except BotoCoreError as error:
+            if _UNTRUSTED in str(error):
+                # pyarrow trusts what the system does.
+                return None
             raise OSError(first_line(error)) from error
         return True
 
@@ -68,10 +73,13 @@ class NewObjects:
         parts = urlsplit(self._address)
         options = dict(parse_qsl(parts.query))
         endpoint = options.get("endpoint_override")
+        # pyarrow takes one with a scheme of its own, too.
+        if endpoint and "://" not in endpoint:
+            endpoint = f"{options.get('scheme', 'https')}://{endpoint}"
         return Session().create_client(
             "s3",
             region_name=options.get("region"),
-            endpoint_url=f"{options.get('scheme', 'https')}://{endpoint}" if endpoint else None,
+            endpoint_url=endpoint or None,
             aws_access_key_id=unquote(parts.username) if parts.username else None,
             aws_secret_access_key=unquote(parts.password) if parts.password else None,
             config=Config(

@@ -113,9 +113,9 @@ class ParquetPlace:
         if is_new is None:
             with self._location.written(*where) as file:
                 file.write(manifest)
-        elif not is_new and self._location.read(*where) != manifest:
-            # Otherwise an attempt was repeated whose answer was lost.
-            self._is_own = True
+        elif not is_new and (found := self._location.read(*where)) != manifest:
+            # Otherwise an attempt was repeated whose answer was lost. One that is not there yet may be ours.
+            self._is_own = found is not None
             raise SinkUnavailable(f"{self._name} is being written by another worker")
 
     def discard(self) -> None:

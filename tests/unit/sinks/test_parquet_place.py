@@ -6,6 +6,7 @@ import json
 import stat
 from contextlib import closing, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -199,6 +200,25 @@ def test_a_file_of_a_session_that_another_completes_meanwhile_is_kept(
     with pytest.raises(SinkUnavailable, match="is being written by another worker"):
         other.complete(1, 0, 8)
     other.discard()
+    (path,) = month.parent.glob("*/changes-*.parquet")
+    assert path.read_bytes() == b"is whole"
+
+
+def test_a_file_whose_manifest_may_be_on_its_way_is_kept(
+    month: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store refuses a second attempt while the first one, whose answer was lost, goes on."""
+    from bemi_django.archive.location import Location
+    from bemi_django.sinks.parquet_place import ParquetPlace
+
+    monkeypatch.setattr(Location, "lock", lambda *_: None)
+    place = ParquetPlace(str(month.parent), "parquet", "slot")
+    monkeypatch.setattr(place, "_new", SimpleNamespace(put=lambda path, data: False))
+    with place.written() as file:
+        file.write(b"is whole")
+    with pytest.raises(SinkUnavailable, match="is being written by another worker"):
+        place.complete(1, 0, 8)
+    place.discard()
     (path,) = month.parent.glob("*/changes-*.parquet")
     assert path.read_bytes() == b"is whole"
 

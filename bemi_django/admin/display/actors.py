@@ -78,7 +78,8 @@ class Actors:
     def actor_of(self, *changes: Change) -> Actor:
         """Return who made some changes: the last of them, with a mark if one of them is unverified."""
         is_unverified = any(change.context.get(UNVERIFIED_KEY) is True for change in changes)
-        return self._known(changes[-1])._replace(is_unverified=is_unverified)
+        known = self._known(changes[-1])
+        return known._replace(label=in_order(known.label), is_unverified=is_unverified)
 
     def _known(self, change: Change) -> Actor:
         context = _visible(change, self._viewer)

@@ -57,8 +57,8 @@ def context_line(change: Change, name: str, value: Any, viewer: Viewer, actor: A
     """
     text, url = in_order(as_text(value)), value_url(change, name, value, viewer)
     is_user = name == "user_id" and actor.is_person and actor.url is not None and not is_raw(viewer)
-    if is_user and actor.label != _("user %s") % str(value):
-        return ContextLine(name, in_order(actor.label), url, text)
+    if is_user and actor.label != in_order(_("user %s") % str(value)):
+        return ContextLine(name, actor.label, url, text)
     return ContextLine(in_order(name), text, url)
 
 

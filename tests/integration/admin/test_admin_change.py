@@ -50,9 +50,12 @@ def test_the_context_is_a_card_with_the_sql_laid_out(admin_client: Client) -> No
 def test_who_why_and_the_history_of_a_field_are_one_look_or_step_away(
     admin_client: Client, admin_user: Any
 ) -> None:
+    admin_user.username = "admin\u202e"
+    admin_user.save()
     response = shown(admin_client, record(1, context={"user_id": admin_user.pk, "reason": "late\u202e"}))
+    assert response.context["actor"].label == "admin⟨rlo⟩"
     lines = {line.name: (line.text, line.key) for line in response.context["context"]}
-    assert lines == {"reason": ("late⟨rlo⟩", ""), "user_id": ("admin", str(admin_user.pk))}
+    assert lines == {"reason": ("late⟨rlo⟩", ""), "user_id": ("admin⟨rlo⟩", str(admin_user.pk))}
     text = response.content.decode()
     assert '<q class="bemi-because">late⟨rlo⟩</q>' in text
     assert f'<a href="{LIST}timeline/todos/todo/1/?field=task" title="History">task</a>' in text

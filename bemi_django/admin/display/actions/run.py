@@ -8,6 +8,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.values.turned_text import in_order
 from bemi_django.log.lossless_json import dumps
 from bemi_django.models import Change
 
@@ -44,7 +45,7 @@ class ActionRun(NamedTuple):
             "task_id": _("Task %(id)s"),
             "command_id": _("Command %(id)s"),
         }
-        return texts[self.key] % {"id": self.id}
+        return texts[self.key] % {"id": in_order(self.id)}
 
     @property
     def whole(self) -> str:

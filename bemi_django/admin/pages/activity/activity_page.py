@@ -13,6 +13,7 @@ from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import user_names
 from bemi_django.admin.display.change_rows import rows
 from bemi_django.admin.display.site_time import now
+from bemi_django.admin.display.values.turned_text import in_order
 from bemi_django.admin.pages.activity import hour_chart
 from bemi_django.admin.pages.activity.activity_range import ActivityRange, presets, range_of
 from bemi_django.admin.pages.activity.hour_counts import HourCounts, counts_of, visible_kinds
@@ -45,7 +46,7 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
     here = {**asked.parameters, **({"user": user} if user else {})}
     heat_rows, busiest = hour_chart.heat(counts.hours) if counts else ([], "")
     return {
-        "crumbs": [(_("Activity"), None), *([(names.get(user, user), None)] if user else [])],
+        "crumbs": [(_("Activity"), None), *([(in_order(names.get(user, user)), None)] if user else [])],
         "person": user,
         "person_name": names.get(user, user),
         "is_unknown": bool(user) and not known.changes and not known.is_partial,

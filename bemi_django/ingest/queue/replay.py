@@ -128,10 +128,11 @@ class Replay:
         stream = self._numbers().identity
         for lane, read in found.items():
             lanes.add(cursor, source, lane, read.chunk.begin, read.first - 1, stream)
+        # Others may begin in an earlier history, on another server.
+        latest = max((read.chunk for read in found.values()), key=lambda chunk: chunk.begin)
         # A transaction that begins in the middle is not one of the log.
-        begins = [read.chunk.begin for read in found.values()]
-        sequence = max(begin.sequence + (begin.ordinal > 0) for begin in begins)
-        lsn, origin = lsn_of(sequence), first.chunk.origin
+        sequence = latest.begin.sequence + (latest.begin.ordinal > 0)
+        lsn, origin = lsn_of(sequence), latest.origin
         start = HistoryStart(history_of(sequence), lsn)
         Histories(source).add(cursor, start, origin.system_identifier, origin.timeline, _REASON)
         Checkpoints(self._connection, source).start(cursor, lsn, _NO_XID, origin)

@@ -16,6 +16,7 @@ import pytest
 
 from bemi_django.baseline.baseline import BaselineOptions, baseline
 from bemi_django.exceptions import QueueUnavailable, ReplicationError
+from bemi_django.ingest.destination.checkpoint import Origin
 from bemi_django.ingest.queue import broker
 from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.ingest.queue.consumption import Consumption
@@ -23,7 +24,9 @@ from bemi_django.ingest.queue.copied_rows import leave_out_known
 from bemi_django.ingest.queue.message.row_values import DATABASE, KEY, OLD_KEY, OPERATION, SCHEMA, TABLE
 from bemi_django.ingest.queue.replay import Replay, Replayed
 from bemi_django.ingest.rows.row_writer import COLUMNS
+from bemi_django.wire.lane import LanePosition
 from bemi_django.wire.queue_address import parse
+from bemi_django.wire.sequence import sequence_of
 from bemi_django.wire.slot_name import sink_of_queue
 from tests.support.cluster import Cluster
 from tests.support.command import Command
@@ -163,6 +166,26 @@ def test_a_new_destination_gets_what_the_queue_has_kept_and_goes_on(
     advice = "has the histories of bemi_trail, and no checkpoint.*use another database"
     with pytest.raises(ReplicationError, match=advice):
         replay(keeping, destination, Replayed())
+
+
+def test_the_history_that_a_log_begins_with_is_of_the_server_that_has_sent_it(
+    destination: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first message of a lane may be older than those of others, and of another server."""
+    firsts = [
+        SimpleNamespace(first=1, chunk=SimpleNamespace(begin=LanePosition(begin), lanes=2, origin=origin))
+        for begin, origin in (
+            (sequence_of(1, 0x500), Origin("7001", 1, 1, 1)),
+            (sequence_of(2, 0x100), Origin("7002", 1, 2, 2)),
+        )
+    ]
+    monkeypatch.setattr(Replay, "_first", lambda replay, source, lane: firsts[lane])
+    monkeypatch.setattr(Replay, "_numbers", lambda replay: SimpleNamespace(identity="stream"))
+    queue: Any = SimpleNamespace(sources=lambda: {"slot": 2})
+    with closing(psycopg2.connect(**destination.parameters)) as connection:
+        Replay(connection, queue, Replayed()).begin()
+    for table in ("histories", "checkpoint"):
+        assert destination.one(f"SELECT system_identifier FROM _bemi.{table}") == "7002"  # noqa: S608
 
 
 def test_a_new_destination_begins_at_a_time(

@@ -88,13 +88,13 @@ def is_query(sql: str) -> bool:
 
 
 def _beginning(sql: str) -> int:
-    """Return where a statement begins, behind blanks and comments but those that MySQL runs."""
+    """Return where a statement begins, behind blanks and comments but those that MySQL or MariaDB runs."""
     at = 0
     while True:
         opening = _OPENING.match(sql, at)
         at = opening.end() if opening else at
         end = sql.find("*/", at + 2)
-        if not sql.startswith("/*", at) or sql.startswith("/*!", at) or end < 0:
+        if not sql.startswith("/*", at) or sql.startswith(("/*!", "/*M!"), at) or end < 0:
             return at
         at = end + 2
 

@@ -156,6 +156,7 @@ def test_elsewhere_only_statements_that_read_are_sent(lite: Any) -> None:
         "SELECT 1; DELETE FROM attacked",
         "SELECT note INTO OUTFILE '/tmp/x' FROM attacked",
         "/*! DELETE FROM attacked */",
+        "/*M! INSERT INTO attacked */ SELECT 1, 'x'",
         "-- SELECT\nDELETE FROM attacked",
         "ANALYZE",
         "COMMIT",

@@ -286,7 +286,7 @@ def test_a_worker_that_never_ran_is_told_with_the_command_that_starts_it(admin_c
 
 
 def test_a_worker_that_is_gone_is_told_with_what_waits(
-    drain: Drain, client: Client, admin_user: Any, settings: Any
+    brief_drain: Drain, client: Client, admin_user: Any, settings: Any
 ) -> None:
     settings.BEMI_SLOT = "bemi_test"
     client.force_login(admin_user)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.ingest.rows.test_masking import CONTROL, MARK, account, hits, write_secrets
+from tests.integration.ingest.rows.test_masking import CONTROL, MARK, accounts, hits, write_secrets
 from tests.support.nats_server import NatsServer
 from tests.support.queued_pipeline import QueuedPipeline
 
@@ -17,12 +17,9 @@ from tests.support.queued_pipeline import QueuedPipeline
 def masked(queued: QueuedPipeline) -> Iterator[QueuedPipeline]:
     """Tables with secrets, which the publisher masks and encrypts."""
     trail = queued.trail
-    account(trail)
-    queued.config = queued.config._replace(masking=trail.config.masking)
-    yield queued
-    trail.source.run("RESET ROLE")
-    trail.source.run("DROP TABLE api_session, account")
-    trail.log.run("DELETE FROM _bemi.subject_keys")
+    with accounts(trail):
+        queued.config = queued.config._replace(masking=trail.config.masking)
+        yield queued
 
 
 def messages(queued: QueuedPipeline) -> dict[str, bytes]:

@@ -9,7 +9,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,22 +89,26 @@ RULES = {
 }
 
 
-def account(trail: LoadPipeline) -> Cluster:
-    """Make the tables on the source, and mask by RULES."""
+@contextmanager
+def accounts(trail: LoadPipeline) -> Iterator[None]:
+    """Have the tables on the source in a block, masked by RULES."""
     trail.source.run(f"SET ROLE {OWNER}")
-    trail.source.run(ACCOUNT)
-    trail.source.run("ALTER PUBLICATION bemi ADD TABLE account, api_session")
-    trail.config = trail.config._replace(masking=rules_of(RULES, KEY, None, KEY))
-    return trail.source
+    try:
+        trail.source.run(ACCOUNT)
+        trail.source.run("ALTER PUBLICATION bemi ADD TABLE account, api_session")
+        trail.config = trail.config._replace(masking=rules_of(RULES, KEY, None, KEY))
+        yield
+    finally:
+        trail.source.run("RESET ROLE")
+        trail.source.run("DROP TABLE IF EXISTS api_session, account")
+        trail.source.run("DROP TYPE IF EXISTS plan; DROP DOMAIN IF EXISTS word, document")
+        trail.log.run("DELETE FROM _bemi.subject_keys")
 
 
 @pytest.fixture
 def masked(trail: LoadPipeline) -> Iterator[LoadPipeline]:
-    account(trail)
-    yield trail
-    trail.source.run("RESET ROLE")
-    trail.source.run("DROP TABLE api_session, account; DROP TYPE plan; DROP DOMAIN word, document")
-    trail.log.run("DELETE FROM _bemi.subject_keys")
+    with accounts(trail):
+        yield trail
 
 
 def files_of(cluster: Cluster) -> dict[str, bytes]:

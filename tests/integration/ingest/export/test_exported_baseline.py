@@ -14,6 +14,7 @@ import pytest
 
 from bemi_django.baseline.baseline import BaselineOptions, baseline
 from bemi_django.baseline.ranges import Ranges
+from bemi_django.exceptions import BemiError
 from tests.support.cluster import transaction
 from tests.support.exporting import Delivered, Sink
 from tests.support.load_pipeline import LoadPipeline
@@ -158,4 +159,5 @@ def test_rows_that_are_locked_here_and_there_do_not_end_it(
 
 def test_a_sink_that_has_not_begun_is_refused(file_sink: Sink) -> None:
     file_sink.trail.write(1)
-    assert f"there is no log of the slot {file_sink.slot} yet" in run(file_sink)[0]
+    with pytest.raises(BemiError, match=f"there is no log of the slot {file_sink.slot} yet"):
+        run(file_sink)

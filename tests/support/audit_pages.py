@@ -98,29 +98,28 @@ def looks(visit: Visitor, path: str) -> Iterator[Look]:
 
 def problems(page: Any, look: Look) -> list[str]:
     """Return what is wrong with a page: what is cut, what is in another direction, and what axe finds."""
-    main = _main(page)
     # Where the parts of a page are does not depend on their colours.
-    found = _misplaced(page, main, look) if look.scheme == "light" else []
+    found = _misplaced(page, look) if look.scheme == "light" else []
     if look.is_examined:
-        found += _violations(page, main, None if look.is_whole else _OF_COLOURS)
+        found += _violations(page, None if look.is_whole else _OF_COLOURS)
     return [f"{look.language}, {look.width} px, {look.scheme}: {problem}" for problem in found]
 
 
-def _violations(page: Any, main: str, rules: list[str] | None) -> list[str]:
+def _violations(page: Any, rules: list[str] | None) -> list[str]:
     """Return what axe finds. It is run by the driver: the policy of the site is no matter of the check."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(optional("axe_core_python.sync_playwright").Axe().axe_script)
-    found, passed = page.evaluate(_EXAMINE, [main, {"runOnly": rules} if rules else {}])
+    found, passed = page.evaluate(_EXAMINE, {"runOnly": rules} if rules else {})
     # A page with nothing but the colours of a form has few of them.
     assert passed or rules, "nothing was looked at"
     return list(found)
 
 
-def _misplaced(page: Any, main: str, look: Look) -> list[str]:
-    found = [f"beyond the window: {html}" for html in page.evaluate(_BEYOND)]
-    if main != ".bemi-past" and page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+def _misplaced(page: Any, look: Look) -> list[str]:
+    beyond, is_sideways, shown = page.evaluate(_MEASURE)
+    found = [f"beyond the window: {html}" for html in beyond]
+    if is_sideways:
         found.append("it scrolls sideways")
-    shown = page.locator(main).evaluate("(e) => [e.closest('[lang]').lang, getComputedStyle(e).direction]")
     if shown != [look.language, "rtl" if look.language == "ar" else "ltr"]:
         found.append(f"it is in {shown}")
     return found
@@ -148,32 +147,36 @@ img { flex: none; border: 1px solid #888; }
 </style>"""
 
 
-def _main(page: Any) -> str:
-    """Return the part of a page that is of the package: of pages of the site, that is the banner."""
-    return next(part for part in (".bemi-past", "#content-main") if page.locator(part).count())
-
-
-#: Parts of a page that stick out of the window, or moments out of their column, unless they are scrolled.
-_BEYOND = """() => [...document.querySelectorAll('.bemi *, .bemi-past *')]
-    .filter((e) => !e.closest('pre, .bemi-hidden, svg') && e.checkVisibility())
-    .filter((e) => {
-        const box = e.getBoundingClientRect();
-        const isCut = e.matches('.bemi-when') && e.scrollWidth > e.clientWidth + 1;
-        return box.width && (box.right > innerWidth + 1 || box.left < -1 || isCut);
-    }).slice(0, 5).map((e) => e.outerHTML.slice(0, 200))"""
+#: The part of a page that is of the package: of pages of the site, that is the banner.
+_MAIN = "['.bemi-past', '#content-main'].find((part) => document.querySelector(part))"
+#: Parts of a page that stick out of the window, or moments out of their column, unless they are scrolled;
+#: whether the page scrolls sideways; its language and direction.
+_MEASURE = f"""() => {{
+    const main = {_MAIN};
+    const beyond = [...document.querySelectorAll('.bemi *, .bemi-past *')]
+        .filter((e) => !e.closest('pre, .bemi-hidden, svg') && e.checkVisibility())
+        .filter((e) => {{
+            const box = e.getBoundingClientRect();
+            const isCut = e.matches('.bemi-when') && e.scrollWidth > e.clientWidth + 1;
+            return box.width && (box.right > innerWidth + 1 || box.left < -1 || isCut);
+        }}).slice(0, 5).map((e) => e.outerHTML.slice(0, 200));
+    const isSideways = main !== '.bemi-past' && document.documentElement.scrollWidth > innerWidth;
+    const shown = document.querySelector(main);
+    return [beyond, isSideways, [shown.closest('[lang]').lang, getComputedStyle(shown).direction]];
+}}"""
 
 #: Rules whose answers depend on the scheme.
 _OF_COLOURS = ["color-contrast", "link-in-text-block"]
 #: What axe finds, and the number of rules that a page follows. What is folded keeps the colours of the scheme
 #: in which it was folded, so it is unfolded; and colours take a moment to come to those of the scheme.
-_EXAMINE = """async ([main, options]) => {
+_EXAMINE = f"""async (options) => {{
     const folded = [...document.querySelectorAll('details:not([open])')];
-    folded.forEach((one) => { one.open = true; });
+    folded.forEach((one) => {{ one.open = true; }});
     await new Promise(requestAnimationFrame);
     await Promise.all(document.getAnimations().map((one) => one.finished));
-    const part = {include: [[main]]};
-    const {violations, passes} = await axe.run(part, {resultTypes: ['violations'], ...options});
-    folded.forEach((one) => { one.open = false; });
-    const told = ({id, nodes}) => nodes.map((node) => `${id}: ${node.html} ${node.failureSummary}`);
+    const part = {{include: [[{_MAIN}]]}};
+    const {{violations, passes}} = await axe.run(part, {{resultTypes: ['violations'], ...options}});
+    folded.forEach((one) => {{ one.open = false; }});
+    const told = ({{id, nodes}}) => nodes.map((node) => `${{id}}: ${{node.html}} ${{node.failureSummary}}`);
     return [violations.flatMap(told), passes.length];
-}"""
+}}"""

@@ -34,7 +34,7 @@ DECLARE
 BEGIN
     FOREACH kept IN ARRAY ARRAY['_bemi.dead_letters', '_bemi.undelivered', '_bemi.baseline_rows',
                                 '_bemi.baselines', '_bemi.erased', '_bemi.erasures',
-                                '_bemi.subject_keys', '_bemi.activity']
+                                '_bemi.subject_keys', '_bemi.activity', '_bemi.prunings']
     LOOP
         IF to_regclass(kept) IS NOT NULL THEN
             EXECUTE 'DELETE FROM ' || kept;

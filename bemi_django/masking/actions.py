@@ -30,7 +30,6 @@ _BYTES = 16
 _KEPT, _LONG_ENOUGH = 4, 8
 _HIDDEN = "…"
 _HASHED = re.compile(rb"hmac:[0-9a-f]{32}")
-_HASHED_LENGTH = len(HASH_PREFIX) + 2 * _BYTES
 _QUOTED_HASH = b'"' + HASH_PREFIX.encode() + b'%b"'
 _LONGEST_RESULT = 1024 * 1024
 #: Bytes of the longest value whose hash is remembered.
@@ -84,8 +83,11 @@ def hashed(value: bytes, key: bytes) -> bytes:
 
 @lru_cache(maxsize=8)
 def shared_hasher(key: bytes) -> Masker:
-    """Return what hashes values of any columns, of contexts and of keys, in any threads."""
-    return _hasher(text_hasher(key))
+    """Return what hashes values of contexts and of keys, in any threads, and leaves hashes as they are."""
+    of_text = text_hasher(key)
+
+    # The application has hashed the values of its contexts already.
+    return _hasher(lambda text: b'"%b"' % text if _HASHED.fullmatch(text) else of_text(text))
 
 
 def text_hasher(key: bytes) -> Masker:
@@ -102,9 +104,6 @@ def text_hasher(key: bytes) -> Masker:
         if text == last:
             return found
         length = len(text)
-        if length == _HASHED_LENGTH and _HASHED.fullmatch(text):
-            # The application has hashed this value of its context already.
-            return b'"%b"' % text
         first, second = inner(), outer()
         first.update(text)
         second.update(first.digest())

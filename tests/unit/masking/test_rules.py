@@ -121,6 +121,17 @@ def test_a_hash_shows_nothing_of_a_value_and_is_stable(text: str, key: bytes) ->
     assert hashed(value, key) == hashed(hashed(value, key), key) == hashed(value, key)
 
 
+def test_a_value_of_a_column_that_looks_like_a_hash_is_hashed() -> None:
+    forged = '"hmac:00112233445566778899aabbccddeeff"'
+    found = rules({"people.ssn": "hash", "people.data->a": "hash"})
+    mask = found.of_table([("public", "people")], ["ssn"], ())["ssn"]
+    assert mask.of_text is not None
+    shown = mask.of_text(forged.strip('"').encode()).decode()
+    assert shown != forged
+    assert kept(found, "ssn", forged) == kept(found, "ssn", forged, ("ssn",)) == shown
+    assert kept(found, "data", f'{{"a": {forged}}}') == f'{{"a":{shown}}}'
+
+
 @pytest.mark.parametrize("action", ["drop", "partial", str.upper])
 def test_keys_of_tables_are_only_ever_hashed(action: Any) -> None:
     found = rules({"people.ssn": action, "people.data->a": "drop"})

@@ -25,6 +25,8 @@ _TOKEN = possessive.compiled(
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
 _COMMENT_MARK = re.compile(r"/\*|\*/")
+# What SET sets in a statement: columns, and fields of them, or settings.
+_SETS_COLUMNS = re.compile(r"\b(?P<columns>UPDATE)\b|\bALTER\b|;", re.IGNORECASE)
 _KEPT = ("name", "placeholder")
 #: Characters of a statement whose answer is remembered.
 _MOST_REMEMBERED = 2000
@@ -50,9 +52,18 @@ def _remembered(statement: str, mask: str) -> str:
 
 def _redacted(statement: str, mask: str) -> Iterator[str]:
     position = 0
+    sets_columns = False
     while match := _TOKEN.search(statement, position):
-        yield statement[position : match.start()]
+        before = statement[position : match.start()]
+        yield before
         position = match.end()
+        for word in _SETS_COLUMNS.finditer(before):
+            sets_columns = word["columns"] is not None
+        if match["setting"] and sets_columns:
+            # A field of a column: what follows is searched for literals.
+            position = match.start() + len("SET")
+            yield statement[match.start() : position]
+            continue
         if match.lastgroup in _KEPT:
             yield match[0]
             continue

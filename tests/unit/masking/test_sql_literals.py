@@ -35,6 +35,17 @@ MASK = "*"
             "SET LOCAL a.key TO secret; SET a.b='x'; UPDATE t SET a = b.c",
             "*; SET a.b=*; UPDATE t SET a = b.c",
         ),
+        (
+            "UPDATE t SET addr.city = 'x', addr.no = 5, a = b.c; SET a.b = secret; SET a.key TO secret",
+            "UPDATE t SET addr.city = *, addr.no = *, a = b.c; *; *",
+        ),
+        (
+            "INSERT INTO t VALUES (1) ON CONFLICT (a) DO UPDATE SET b.c = 7",
+            "INSERT INTO t VALUES (*) ON CONFLICT (a) DO UPDATE SET b.c = *",
+        ),
+        ("update t set b.c = d, e = 'x'", "update t set b.c = d, e = *"),
+        ("ALTER ROLE r SET a.b = secret", "ALTER ROLE r *"),
+        ("UPDATE t SET a.b = 1; ALTER ROLE r SET a.b = secret", "UPDATE t SET a.b = *; ALTER ROLE r *"),
     ],
 )
 def test_literals_and_comments_are_replaced(statement: str, shown: str) -> None:

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import inspect, text
+from sqlalchemy import ARRAY, Enum, inspect, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import CompileError
@@ -127,6 +127,11 @@ def _mask(rules: Rules, column: Any) -> ColumnMask | None:
 
 
 def _printed(kind: Any) -> str | None:
+    while isinstance(kind, ARRAY):
+        kind = kind.item_type
+    if isinstance(kind, Enum):
+        # The server knows it by a name of its own.
+        return "text"
     try:
         return str(kind.compile(_DIALECT))
     # A type of a project need not say what it is.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 #: The oids of plain types, which are those of every server, and of arrays of them. Of the others, :data:`OID`
 #: tells which may have keys.
 FLAT_TYPES = frozenset(
@@ -39,10 +41,16 @@ _FLAT_NAMES = frozenset(
     (
         "bigint", "bigserial", "boolean", "bytea", "char", "cidr", "citext", "date", "double precision",
         "float", "inet", "integer", "interval", "macaddr", "numeric", "real", "serial", "smallint",
-        "smallserial", "text", "time", "timestamp", "uuid", "varchar",
+        "smallserial", "text", "time", "timestamp", "uuid", "varchar", "character varying", "character",
+        "decimal", "bit", "bit varying", "money", "oid", "tsvector", "tsquery", "xml",
+        "int4range", "int8range", "numrange", "daterange", "tsrange", "tstzrange",
+        "int4multirange", "int8multirange", "nummultirange", "datemultirange", "tsmultirange",
+        "tstzmultirange",
     )
 )  # fmt: skip
 _TIME = ("time", "timestamp")
+# The dimensions of an array: its values have keys if those of its elements have.
+_DIMENSIONS = re.compile(r"(?:\s*\[\d*\])+\Z")
 #: The oid of a type of which nothing is known.
 UNKNOWN_TYPE = 0
 #: That of a type whose values have no keys.
@@ -76,9 +84,9 @@ def type_named(printed: str | None) -> int:
     """Return :data:`TEXT` for a type whose values have no keys in them, or :data:`UNKNOWN_TYPE`.
 
     Args:
-        printed: The type of a column as Django or SQLAlchemy print it, such as ``varchar(20)``.
+        printed: The type of a column as Django or SQLAlchemy print it, such as ``varchar(20)[]``.
     """
-    name = (printed or "").lower().partition("(")[0].strip()
+    name = _DIMENSIONS.sub("", (printed or "").lower()).partition("(")[0].strip()
     if name.startswith(_TIME):
         name = name.partition(" ")[0]
     return TEXT if name in _FLAT_NAMES else UNKNOWN_TYPE

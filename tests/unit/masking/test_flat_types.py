@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy
-from django.contrib.postgres.fields import HStoreField
+from django.contrib.postgres.fields import ArrayField, DateRangeField, HStoreField
 from django.db import models
 from sqlalchemy.dialects import postgresql
 
@@ -32,7 +32,13 @@ RULES: Rules = rules_of({"*.*->**->password": "hash"}, "k" * 32)
         ("citext", TEXT),
         ("jsonb", UNKNOWN_TYPE),
         ("mood", UNKNOWN_TYPE),
-        ("integer[]", UNKNOWN_TYPE),
+        ("integer[]", TEXT),
+        ("VARCHAR(9)[][]", TEXT),
+        ("timestamp with time zone[3]", TEXT),
+        ("jsonb[]", UNKNOWN_TYPE),
+        ("mood[]", UNKNOWN_TYPE),
+        ("tstzrange", TEXT),
+        ("INT4MULTIRANGE", TEXT),
         (None, UNKNOWN_TYPE),
     ],
 )
@@ -53,6 +59,9 @@ class _Code(models.CharField):  # type: ignore[type-arg]
         (models.ForeignKey(Product, models.CASCADE), False),
         (models.JSONField(), True),
         (HStoreField(), True),
+        (ArrayField(models.CharField(max_length=9)), False),
+        (ArrayField(models.JSONField()), True),
+        (DateRangeField(), False),
     ],
 )
 def test_a_key_of_django_is_hashed_if_it_may_have_keys(field: Any, is_masked: bool) -> None:
@@ -67,7 +76,11 @@ def test_a_key_of_django_is_hashed_if_it_may_have_keys(field: Any, is_masked: bo
         (getattr(sqlalchemy, "Uuid", postgresql.UUID)(), False),
         (sqlalchemy.String(20), False),
         (sqlalchemy.DateTime(timezone=True), False),
-        (sqlalchemy.Enum("a", "b", name="mood"), True),
+        (sqlalchemy.Enum("a", "b", name="mood"), False),
+        (sqlalchemy.ARRAY(sqlalchemy.Enum("a", "b", name="mood")), False),
+        (sqlalchemy.ARRAY(sqlalchemy.Integer, dimensions=2), False),
+        (postgresql.INT4RANGE(), False),
+        (postgresql.ARRAY(postgresql.JSONB()), True),
         (postgresql.JSONB(), True),
         (sqlalchemy.types.NullType(), True),
     ],

@@ -22,7 +22,7 @@ from bemi_django.ingest.stream.connections import connect_destination, connect_s
 from bemi_django.masking.references import masked_key
 from bemi_django.schema.locking import Claim
 from bemi_django.verification.moment import wait_for_log
-from bemi_django.verification.table.compared_table import tracked_tables
+from bemi_django.verification.table.tracked_table import tracked_tables
 
 #: Seconds without any progress of the log after which it is considered to stand still.
 PATIENCE_SECONDS = 30.0

@@ -38,6 +38,18 @@ WHERE EXISTS (SELECT FROM pg_attribute a
               WHERE a.attrelid = c.oid AND a.attgenerated = 'v' AND NOT a.attisdropped)
 ORDER BY 1
 """
+# The server sends no changes of them, and says nothing.
+_FOREIGN = """
+SELECT DISTINCT concat(n.nspname, '.', c.relname)
+FROM unnest(%s::text[]) given (name)
+JOIN pg_class root ON root.relkind = 'p'
+JOIN pg_namespace home
+    ON home.oid = root.relnamespace AND concat(home.nspname, '.', root.relname) = given.name
+CROSS JOIN LATERAL pg_partition_tree(root.oid) part
+JOIN pg_class c ON c.oid = part.relid AND c.relkind = 'f'
+JOIN pg_namespace n ON n.oid = c.relnamespace
+ORDER BY 1
+"""
 
 
 def findings(source: str, tracked: Sequence[str]) -> Iterator[Finding]:
@@ -52,6 +64,8 @@ def findings(source: str, tracked: Sequence[str]) -> Iterator[Finding]:
         refused = [name for (name,) in cursor.fetchall()]
         cursor.execute(_INCOMPLETE, [list(tracked)])
         incomplete = [name for (name,) in cursor.fetchall()]
+        cursor.execute(_FOREIGN, [list(tracked)])
+        foreign = [name for (name,) in cursor.fetchall()]
     if refused:
         yield Finding(
             "bemi.D010",
@@ -75,6 +89,13 @@ def findings(source: str, tracked: Sequence[str]) -> Iterator[Finding]:
             f"Of {_shown(incomplete)}, before has only the old key: tables with virtual generated columns "
             "cannot have REPLICA IDENTITY FULL.",
             "Make the columns STORED, if the earlier values matter.",
+        )
+    if foreign:
+        yield Finding(
+            "bemi.D021",
+            f"Changes of {_shown(foreign)} are not recorded: they are foreign tables, partitions of tracked "
+            "tables, and their changes are in the WAL of another server.",
+            "Record them there, if they matter.",
         )
 
 

@@ -31,14 +31,10 @@ from bemi_django.verification.records.runs import Place, Run, begin
 from bemi_django.verification.sample import RowSample
 from bemi_django.verification.streams import snapshot
 from bemi_django.verification.subject import Subject, bounds_of, names_of, removed_of
-from bemi_django.verification.table.compared_table import (
-    ComparedTable,
-    TrackedTable,
-    read_table,
-    tracked_tables,
-)
+from bemi_django.verification.table.compared_table import ComparedTable, read_table
 from bemi_django.verification.table.reused_names import ReusedNames
 from bemi_django.verification.table.table_queries import Slice
+from bemi_django.verification.table.tracked_table import TrackedTable, tracked_tables
 from bemi_django.verification.table.versions import has_other_key
 
 #: Settings with which the next keys of the log are read from its index.
@@ -186,6 +182,8 @@ class _Comparison(NamedTuple):
         if subject.removed is not None and not place:
             since = subject.removed.committed_at.astimezone(timezone.utc).isoformat(timespec="seconds")
             result.notes.append(f"the log is complete from {since} on")
+        if table.foreign and not place:
+            result.notes.append(f"without partitions that are foreign tables ({', '.join(table.foreign)})")
         key = [column.name for column in table.key]
         if not subject.masks.keys().isdisjoint(key):
             result.leave_out("not compared: its key is masked in the log")

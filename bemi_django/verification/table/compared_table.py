@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from psycopg2.sql import SQL, Composable, Identifier
 
-from bemi_django.exceptions import BemiError
 from bemi_django.log.live.code_of_others import code_of_others
 from bemi_django.masking import flat_types
 from bemi_django.verification.table.versions import TableVersion, own_versions, read_versions
-from bemi_django.wire.table_name import split
 
-_TRACKED = """
-SELECT c.oid::bigint, n.nspname || '.' || c.relname, (
-    SELECT coalesce(sum(CASE
-        WHEN leaf.reltuples >= 0 THEN leaf.reltuples
-        -- Nobody has counted them yet.
-        ELSE pg_relation_size(leaf.oid) / 100
-    END), 0)::bigint
-    FROM pg_class leaf
-    WHERE leaf.oid = c.oid AND c.relkind = 'r'
-        OR c.relkind = 'p' AND leaf.oid IN (
-            SELECT part.relid FROM pg_partition_tree(c.oid) part WHERE part.isleaf))
-FROM pg_publication_rel r
-JOIN pg_publication p ON p.oid = r.prpubid AND p.pubname = %s
-JOIN pg_class c ON c.oid = r.prrelid
-JOIN pg_namespace n ON n.oid = c.relnamespace
--- One that was attached stays published, and is a part of its root.
-WHERE NOT c.relispartition
-ORDER BY 2
-"""
 _TABLE = """
 SELECT n.nspname, c.relname, c.relkind = 'p', row_security_active(c.oid), current_user::text,
        c.xmin::text::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint
@@ -61,19 +39,12 @@ SELECT a.attname, a.atttypid::bigint, {oid}, a.xmin::text::bigint, ARRAY(
 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
 """.replace("{oid}", flat_types.OID.format("a.atttypid"))
+# A partition that is a foreign table has its rows, and their changes, in the WAL of another server.
 _LEAVES = """
-SELECT c.oid::bigint, n.nspname, c.relname FROM pg_partition_tree(%s) p
+SELECT c.oid::bigint, n.nspname, c.relname, c.relkind = 'f' FROM pg_partition_tree(%s) p
 JOIN pg_class c ON c.oid = p.relid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE p.isleaf AND c.relkind = 'r' ORDER BY c.oid
+WHERE p.isleaf AND c.relkind IN ('r', 'f') ORDER BY c.oid
 """
-
-
-class TrackedTable(NamedTuple):
-    """A table of the publication: ``estimate`` is the planner's number of its rows."""
-
-    oid: int
-    name: str
-    estimate: int
 
 
 class KeyColumn(NamedTuple):
@@ -121,7 +92,7 @@ class ComparedTable(NamedTuple):
     """A tracked table as it is, and ``versions`` of it, the first one from when its log began.
 
     ``obstacle`` says why it is not to be read, if that is so. ``altered`` are transactions that wrote its
-    definition, and may have rewritten its rows.
+    definition, and may have rewritten its rows. ``foreign`` are names of partitions that are foreign tables.
     """
 
     oid: int
@@ -133,6 +104,7 @@ class ComparedTable(NamedTuple):
     columns: dict[str, TableColumn]
     versions: list[TableVersion]
     leaves: list[Leaf]
+    foreign: list[str]
     altered: frozenset[int]
     latest: int
 
@@ -145,33 +117,13 @@ class ComparedTable(NamedTuple):
         only = SQL("") if self.is_partitioned else SQL("ONLY ")
         return only + Identifier(self.schema, self.name)
 
+    @property
+    def own_rows(self) -> list[Composable]:
+        """Return the FROM items that together have all rows of this server.
 
-def tracked_tables(server: Any, publication: str, only: Sequence[str]) -> list[TrackedTable]:
-    """Return the tables of the publication, sorted by name.
-
-    Args:
-        server: A connection to the source whose search_path is ``pg_catalog``.
-        publication: The name of the publication.
-        only: Names as ``schema.table`` to choose from them, as they are printed or with parts in double
-            quotes; empty for all.
-
-    Raises:
-        BemiError: If ``only`` names a table that is not tracked.
-    """
-    with server.cursor() as cursor:
-        cursor.execute(_TRACKED, [publication])
-        tables = [TrackedTable(*row) for row in cursor.fetchall()]
-    names = {table.name for table in tables}
-    chosen = {name if name in names else _printed(name) for name in only}
-    if unknown := chosen - names:
-        raise BemiError(f"not tracked: {', '.join(sorted(unknown))}")
-    return [table for table in tables if not only or table.name in chosen]
-
-
-def _printed(name: str) -> str:
-    """Return a name whose parts may be in double quotes as tables are printed."""
-    parts = split(name)
-    return name if parts is None or parts.schema is None else f"{parts.schema}.{parts.name}"
+        The root would read foreign tables, too, whose rows have no ``xmin``.
+        """
+        return [leaf.rows for leaf in self.leaves] if self.foreign else [self.rows]
 
 
 def read_table(server: Any, oid: int) -> ComparedTable | None:
@@ -202,7 +154,11 @@ def read_table(server: Any, oid: int) -> ComparedTable | None:
             for column, type_, told, xid, type_xids in cursor.fetchall()
         }
         cursor.execute(_LEAVES, [oid])
-        parts = cursor.fetchall() if is_partitioned else [(oid, schema, name)]
+        found = cursor.fetchall() if is_partitioned else [(oid, schema, name, False)]
+        parts = [(part, *named) for part, *named, is_foreign in found if not is_foreign]
+        foreign = [f"{schema_}.{name_}" for _, schema_, name_, is_foreign in found if is_foreign]
+        if foreign and not parts:
+            obstacle = "its partitions are foreign tables, whose changes are not recorded"
         known = read_versions(cursor, [oid, *(part for part, *_ in parts)])
     versions = own_versions(known.get(oid, []))
     names = {version.name for version in versions} | {(schema, name)}
@@ -221,6 +177,7 @@ def read_table(server: Any, oid: int) -> ComparedTable | None:
         columns,
         versions,
         leaves,
+        foreign,
         frozenset(altered),
         latest,
     )

@@ -92,9 +92,8 @@ def column_of_row(table: ComparedTable, key: str, column: str) -> Composable:
 
 def column_of_all(table: ComparedTable, column: str) -> Composable:
     """Return a query that renders one column of all rows."""
-    return SQL("SELECT pg_catalog.count(pg_catalog.to_jsonb(_bemi_row.{})) FROM {} _bemi_row").format(
-        Identifier(column), table.rows
-    )
+    counts = SQL("SELECT pg_catalog.count(pg_catalog.to_jsonb(_bemi_row.{})) FROM {} _bemi_row")
+    return SQL(" UNION ALL ").join(counts.format(Identifier(column), rows) for rows in table.own_rows)
 
 
 def rows_by_image(table: ComparedTable, ignored: Sequence[str], tells: Composable) -> Composable:
@@ -115,13 +114,17 @@ def rows_by_image(table: ComparedTable, ignored: Sequence[str], tells: Composabl
         "SELECT pg_catalog.encode({digest}, 'hex') COLLATE \"C\", pg_catalog.count(*), "
         "pg_catalog.count(*) FILTER (WHERE origin OPERATOR(pg_catalog.=) 1), "
         "pg_catalog.count(*) FILTER (WHERE origin OPERATOR(pg_catalog.=) 2) "
-        "FROM (SELECT {object} AS image, {tells} AS origin FROM {rows} _bemi_row OFFSET 0) _bemi_read "
-        "GROUP BY 1 ORDER BY 1"
+        "FROM ({rows} OFFSET 0) _bemi_read GROUP BY 1 ORDER BY 1"
     ).format(
         digest=_digest(image),
-        object=_object(pairs) if ignored else SQL("pg_catalog.to_jsonb(_bemi_row.*)"),
-        tells=tells,
-        rows=table.rows,
+        rows=SQL(" UNION ALL ").join(
+            SQL("SELECT {object} AS image, {tells} AS origin FROM {rows} _bemi_row").format(
+                object=_object(pairs) if ignored else SQL("pg_catalog.to_jsonb(_bemi_row.*)"),
+                tells=tells,
+                rows=rows,
+            )
+            for rows in table.own_rows
+        ),
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 from pytest_django import DjangoDbBlocker
 
+from bemi_django.doctor.tables import findings as doctor_findings
 from bemi_django.verification.records.result import REUSED, Verified
 from bemi_django.verification.verify import Options, verify
 from tests.support import roles
@@ -511,6 +512,27 @@ def test_a_partition_is_compared_with_its_root_however_it_came_there(schema: Pip
     results = verify(worker_config(schema.slot, role=roles.OWNER), Options())
     said = [str(result) for result in results if str(result).startswith("lab.")]
     assert said == ["lab.t: 5 rows, as in the log"]
+
+
+@pytest.mark.administrator
+def test_partitions_of_other_servers_are_not_compared(schema: Pipeline) -> None:
+    """Nothing of them is in the WAL, and who verifies may not be able to read them."""
+    far = "CREATE FOREIGN TABLE lab.far PARTITION OF lab.t FOR VALUES IN ('f') SERVER lab_far"
+    execute("CREATE FOREIGN DATA WRAPPER lab_far")
+    try:
+        for statement in ("CREATE SERVER lab_far FOREIGN DATA WRAPPER lab_far", *UNKEYED_PARTS, far):
+            execute(statement)
+        report = "lab.t: 3 rows, without partitions that are foreign tables (lab.far)"
+        assert str(compare(schema)) == f"{report}, as in the log"
+        (finding,) = doctor_findings("default", ["lab.t"])
+        assert finding.id == "bemi.D021" and "lab.far" in finding.message
+        hide("INSERT INTO lab.t VALUES (99, 'a')")
+        assert str(compare(schema)) == f"{report.replace('3', '4')}, 1 not in the log"
+        execute("DROP TABLE lab.t_a, lab.t_b")
+        reason = "its partitions are foreign tables, whose changes are not recorded"
+        assert str(compare(schema)) == f"lab.t: not compared: {reason}"
+    finally:
+        execute("DROP FOREIGN DATA WRAPPER lab_far CASCADE")
 
 
 def test_rows_that_policies_hide_and_code_of_others_are_told(schema: Pipeline) -> None:

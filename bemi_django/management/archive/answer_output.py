@@ -7,7 +7,6 @@ import io
 import json
 import math
 from collections.abc import Iterator
-from datetime import date, datetime, time, timezone
 from decimal import Decimal
 from itertools import chain, islice
 from typing import Any
@@ -89,10 +88,6 @@ def _text(value: Any) -> str:
         return "true" if value else "false"
     if value is None or isinstance(value, (str, int, float, Decimal)):
         return "" if value is None else str(value)
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        return value.astimezone(timezone.utc).isoformat(" ")
-    if isinstance(value, (date, time)):
-        return value.isoformat()
     if isinstance(value, bytes):
         return f"\\x{value.hex()}"
     if isinstance(value, (dict, list, tuple)):

@@ -109,8 +109,8 @@ def import_month(command: BaseCommand, options: dict[str, Any]) -> None:
 
 def _query(command: BaseCommand, options: dict[str, Any]) -> None:
     require("pyarrow", "duckdb")
-    from bemi_django.archive.asking import asking
     from bemi_django.archive.location import open_location
+    from bemi_django.archive.query.asking import asking
 
     location = open_location(_place(options["place"], "--from"))
     output = "json" if options["json"] else "csv" if options["csv"] else "table"

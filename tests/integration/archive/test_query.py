@@ -32,7 +32,7 @@ def test_the_columns_are_those_of_the_log_with_its_types(ask: Bemi) -> None:
         "SELECT id, committed_at, after, unavailable, transaction_id, diverged FROM changes ORDER BY position"
     )
     first, second, _ = map(json.loads, ask(query, "--json").splitlines())
-    assert first["committed_at"] == "2003-05-03 12:00:01.123456+00:00"
+    assert first["committed_at"] == "2003-05-03 12:00:01.123456+00"
     assert (first["transaction_id"], first["diverged"]) == (1, False)
     assert first["id"].endswith("00000001")
     assert "12345678901234567890.123456789012345678901234567890" in ask(query, "--json")
@@ -66,17 +66,24 @@ def test_csv_and_json_hold_any_type(ask: Bemi) -> None:
         "SELECT 'a,\"b\n'::VARCHAR AS t, 'inf'::DOUBLE AS d, '\\xAA'::BLOB AS b, [1, NULL] AS l, "
         "{'x': true} AS s, "
         "170141183460469231731687303715884105727 AS h, 1.50::DECIMAL(5, 2) AS m, DATE '2003-05-01' AS day, "
-        "NULL AS nothing, true AS yes, '=1+1' AS formula"
+        "NULL AS nothing, true AS yes, '=1+1' AS formula, "
+        # What Python's moments do not have.
+        "'-infinity'::DATE AS past, 'infinity'::TIMESTAMPTZ AS never, '0044-03-15 (BC)'::TIMESTAMP AS ides, "
+        "TIME '24:00:00' AS midnight, INTERVAL '2 years' AS term, "
+        "{'a b': ['infinity'::DATE], 'n': 1} AS nested; -- ;"
     )
     (row,) = csv.DictReader(io.StringIO(ask(query, "--csv"), newline=""))
     assert row == {
         "t": 'a,"b\n', "d": "inf", "b": "\\xaa", "l": "[1, null]", "s": '{"x": true}',
         "h": "170141183460469231731687303715884105727", "m": "1.50", "day": "2003-05-01", "nothing": "",
-        "yes": "true", "formula": "=1+1",
+        "yes": "true", "formula": "=1+1", "past": "-infinity", "never": "infinity",
+        "ides": "0044-03-15 (BC) 00:00:00", "midnight": "24:00:00", "term": "2 years",
+        "nested": '{"a b": ["infinity"], "n": 1}',
     }  # fmt: skip
     found = json.loads(ask(query, "--json"))
     assert found["h"] == 170141183460469231731687303715884105727
     assert (found["d"], found["l"], found["s"], found["nothing"]) == ("inf", [1, None], {"x": True}, None)
+    assert (found["never"], found["nested"]) == ("infinity", {"a b": ["infinity"], "n": 1})
 
 
 def test_csv_and_json_hold_any_character(ask: Bemi) -> None:

@@ -16,10 +16,10 @@ import pytest
 from django.db import connection, transaction
 
 from bemi_django.archive import storing
-from bemi_django.archive.asking import asking
 from bemi_django.archive.location import open_location
 from bemi_django.archive.manifest import check_files, read_manifest
 from bemi_django.archive.month import parse_month
+from bemi_django.archive.query.asking import asking
 from bemi_django.erasure.erase import erase
 from bemi_django.erasure.plan import plan_erasure
 from bemi_django.log.places import Place

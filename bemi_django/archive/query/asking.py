@@ -18,6 +18,7 @@ from pyarrow import compute, dataset
 from bemi_django.archive.columns import log_columns, schema_of
 from bemi_django.archive.location import Location
 from bemi_django.archive.manifest import Manifest, read_manifest
+from bemi_django.archive.query.moments_as_text import with_moments_as_text
 from bemi_django.exceptions import ArchiveError, first_line
 
 _CONFIG = {
@@ -47,16 +48,13 @@ class ArchiveAnswer(NamedTuple):
 
 
 @contextmanager
-def asking(
-    location: Location, table: str, query: str, parameters: list[Any] | None = None
-) -> Iterator[ArchiveAnswer]:
-    """Yield the answer to a query.
+def asking(location: Location, table: str, query: str) -> Iterator[ArchiveAnswer]:
+    """Yield the answer to a query, with dates, times and intervals as text.
 
     Args:
         location: The archive.
         table: The name of the log's table in the query.
         query: One SELECT.
-        parameters: The values of its ``?``.
 
     Raises:
         ArchiveError: The query is not one SELECT, or DuckDB refuses it.
@@ -68,7 +66,7 @@ def asking(
             connection.execute(_view(table))
             connection.execute(_LOCK)
             _require_select(connection, query)
-            found = connection.execute(query, parameters or [])
+            found = connection.execute(with_moments_as_text(connection, query))
             yield ArchiveAnswer([(name, str(kind)) for name, kind, *_ in found.description], _fetched(found))
         finally:
             connection.close()

@@ -1,4 +1,4 @@
-"""Objects of others that depend on what was installed, so that it cannot be removed."""
+"""Objects of others that depend on what was installed, or are in its schema, so that it cannot be removed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from bemi_django.exceptions import BemiError
-from bemi_django.schema import installed
+from bemi_django.schema import installed, sql
 from bemi_django.schema.search_path import closed_cursor
 
 # Of a view its rule depends, and of a table its constraints, defaults, triggers and policies do.
 _DEPENDENTS = """
-WITH relations AS (
+WITH schemas AS (
+    SELECT n.oid FROM pg_namespace n WHERE n.nspname = '_bemi' OR starts_with(n.nspname::text, '_bemi_past_')
+),
+relations AS (
     SELECT c.oid FROM pg_class c
-    WHERE c.relnamespace = '_bemi'::regnamespace OR c.oid = _bemi.log_v1()
+    WHERE c.relnamespace IN (SELECT s.oid FROM schemas s) OR c.oid = _bemi.log_v1()
         OR c.oid IN (SELECT t.relid FROM pg_partition_tree(_bemi.log_v1()) t)
 ),
 ours AS (
@@ -21,10 +24,10 @@ ours AS (
     UNION ALL
     SELECT 'pg_class'::regclass, i.indexrelid FROM pg_index i JOIN relations r ON r.oid = i.indrelid
     UNION ALL
-    SELECT 'pg_proc'::regclass, p.oid FROM pg_proc p WHERE p.pronamespace = '_bemi'::regnamespace
+    SELECT 'pg_proc'::regclass, p.oid FROM pg_proc p WHERE p.pronamespace IN (SELECT s.oid FROM schemas s)
     UNION ALL
     SELECT 'pg_type'::regclass, unnest(ARRAY[t.oid, t.typarray]) FROM pg_type t
-    WHERE t.typnamespace = '_bemi'::regnamespace OR t.typrelid IN (SELECT r.oid FROM relations r)
+    WHERE t.typnamespace IN (SELECT s.oid FROM schemas s) OR t.typrelid IN (SELECT r.oid FROM relations r)
 ),
 found AS (
     SELECT DISTINCT CASE WHEN w.oid IS NULL THEN d.classid ELSE 'pg_class'::regclass END AS class,
@@ -65,20 +68,35 @@ WHERE (f.class, f.oid) NOT IN (SELECT o.class, o.oid FROM ours o) AND i.schema I
         WHERE (d.classid, d.objid) = (f.class, f.oid) AND d.deptype IN ('a', 'i'))
 ORDER BY 1
 """
+# What was put into the schema beside what is installed. What belongs to a table or an extension goes with it.
+_STRANGERS = """
+SELECT pg_describe_object(d.classid, d.objid, 0), format('ALTER %%s %%s SET SCHEMA public', CASE i.type
+    WHEN 'composite type' THEN 'TYPE' ELSE upper(i.type) END, i.identity)
+FROM pg_depend d CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, 0) i
+LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
+LEFT JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
+WHERE (d.refclassid, d.refobjid) = ('pg_namespace'::regclass, '_bemi'::regnamespace) AND d.deptype = 'n'
+    AND coalesce(c.relname, p.proname, '')::text <> ALL (%s)
+    AND NOT EXISTS (
+        SELECT FROM pg_depend k
+        WHERE (k.classid, k.objid) = (d.classid, d.objid) AND k.deptype IN ('a', 'i', 'e'))
+ORDER BY 1
+"""
 
 
 class Dependent(NamedTuple):
-    """An object of others, as PostgreSQL describes it, and the statement that removes it."""
+    """An object of others, as PostgreSQL describes it, what hinders, and the statement that ends that."""
 
     description: str
+    hindrance: str
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.description} depends on the log: run {self.remedy}"
+        return f"{self.description} {self.hindrance}: run {self.remedy}"
 
 
 def dependents_of(using: str) -> list[Dependent]:
-    """Return the objects of others that depend on the log of a database, or on its schema ``_bemi``.
+    """Return the objects of others that depend on the log of a database, or are in its schema ``_bemi``.
 
     Args:
         using: The alias of the database.
@@ -87,11 +105,14 @@ def dependents_of(using: str) -> list[Dependent]:
         if not installed.has(cursor, "partition_v1"):
             return []
         cursor.execute(_DEPENDENTS)
-        return [Dependent(*row) for row in cursor.fetchall()]
+        found = [Dependent(what, "depends on the log", remedy) for what, remedy in cursor.fetchall()]
+        cursor.execute(_STRANGERS, [sorted(sql.names())])
+        found += [Dependent(what, "is in the schema _bemi", remedy) for what, remedy in cursor.fetchall()]
+        return found
 
 
 def report(aliases: Iterable[str], say: Callable[[str], object], *, is_refused: bool) -> None:
-    """Say a line for each object of others that depends on a log.
+    """Say a line for each object of others that depends on a log or is in its schema.
 
     Args:
         aliases: The aliases of the databases whose logs are to be removed.
@@ -106,6 +127,6 @@ def report(aliases: Iterable[str], say: Callable[[str], object], *, is_refused: 
         say(f"{dependent} first")
     if found and is_refused:
         raise BemiError(
-            "nothing was removed, because objects of others depend on the log: remove them, then run this "
-            "again, or keep the log (--keep-log)"
+            "nothing was removed, because objects of others depend on the log or are in its schema: run the "
+            "statements above, then run this again, or keep the log (--keep-log)"
         )

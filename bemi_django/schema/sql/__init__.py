@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from typing import Literal
 
@@ -37,6 +38,8 @@ _DEFAULT = TableName(None, TABLE)
 
 #: Who installs parts. Several may in the same database; a part stays until the last of them removes it.
 Installer = Literal["django", "alembic", "bemi"]
+
+_MADE = re.compile(r"\b_bemi\.(\w+)")
 
 # With this path no name in a file can mean an object that somebody put into a schema of the caller's path.
 # A log without a schema goes where the caller would create a table.
@@ -119,6 +122,12 @@ _REMOVE = """
 def read(name: str) -> str:
     """Return the text of ``sql/<name>.sql``."""
     return (files(__name__) / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def names() -> set[str]:
+    """Return the names of the tables and functions that any part makes in the schema ``_bemi``."""
+    parts = dict.fromkeys((*SOURCE, *LOG, *PAST))
+    return {name for part in parts for name in _MADE.findall(read(f"{part}_up"))}
 
 
 def up(*names: str) -> str:

@@ -450,20 +450,31 @@ def test_objects_of_others_that_depend_on_the_log_are_named_before_anything_is_d
         "CREATE MATERIALIZED VIEW counts AS SELECT count(*) FROM _bemi.checkpoint",
         "CREATE FUNCTION latest(n int) RETURNS SETOF changes LANGUAGE sql AS 'SELECT * FROM changes LIMIT n'",
         "CREATE TABLE notes (id int, one changes, number int DEFAULT _bemi.sequence_v1('x', '0/0')::int)",
+        # Beside ours, each kind of object.
+        'CREATE TABLE _bemi."my (own" (id serial PRIMARY KEY, t text UNIQUE)',
+        "CREATE TYPE _bemi.mine AS (one int)",
+        "CREATE VIEW _bemi.v AS SELECT 1 AS one",
+        "CREATE FUNCTION _bemi.mine(n int) RETURNS int LANGUAGE sql RETURN n",
+        "CREATE AGGREGATE _bemi.all_of(int) (sfunc = int4pl, stype = int)",
     ):
         project.query(statement)
+    project.administer(
+        "CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing;"
+        "CREATE FOREIGN TABLE _bemi.far (id int) SERVER nowhere"
+    )
     before = project.ours()
     said = project.uninstall("--dry-run")
     with pytest.raises(
-        CommandError, match="nothing was removed, because objects of others depend on the log"
+        CommandError, match="nothing was removed, because objects of others depend on the log or are in its"
     ):
         project.uninstall()
     assert project.ours() == before and project.logged() == 5
-    lines = [line.removesuffix(" first") for line in said.splitlines() if " depends on the log: run " in line]
-    assert len(lines) == 7
+    lines = [line.removesuffix(" first") for line in said.splitlines() if ": run " in line]
+    assert sum(" depends on the log: run " in line for line in lines) == 7
+    assert sum(" is in the schema _bemi: run " in line for line in lines) == len(lines) - 7 == 6
     for line in lines:
         # What the line says is enough.
-        project.query(line.partition(": run ")[2])
+        project.administer(line.partition(": run ")[2])
     project.uninstall()
     assert project.ours() == [] and project.identities() == IDENTITIES
 

@@ -62,10 +62,11 @@ class LogBehind(HistoryError):
     """The log has not reached the present: check that 'manage.py bemi run' is running."""
 
     @classmethod
-    def without_slot(cls, slot: str) -> LogBehind:
-        """Return the error for a log that stands still because its replication slot is gone."""
+    def without_slot(cls, slot: str, *, is_lost: bool = False) -> LogBehind:
+        """Return the error for a log that stands still because its slot is gone, or WAL that it needs is."""
+        why = "has lost WAL that was not read" if is_lost else "is gone"
         return cls(
-            f"the replication slot {slot} is gone: run 'manage.py bemi run --accept-gap' to record the gap"
+            f"the replication slot {slot} {why}: run 'manage.py bemi run --accept-gap' to record the gap"
         )
 
 

@@ -50,7 +50,7 @@ WHERE id > _bemi.bound_v1(%s) AND id <= _bemi.bound_v1(%s) AND database = curren
     AND operation NOT IN ('EVENT', 'ERASED')
 ORDER BY id LIMIT %s
 """
-_HAS_SLOT = "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = %s)"
+_SLOT = "SELECT wal_status = 'lost' FROM pg_replication_slots WHERE slot_name = %s"
 _MARK = "SELECT pg_logical_emit_message(true, '_bemi_mark', %s)"
 _WHERE = "SELECT (pg_control_system()).system_identifier, current_database()"
 
@@ -131,7 +131,11 @@ def another(using: str) -> Iterator[BaseDatabaseWrapper]:
 
 
 def _mark(cursor: Any, snapshot: Snapshot, using: str) -> None:
-    """Write a message after the snapshot; the worker writes a checkpoint when it reads it."""
+    """Write a message after the snapshot; the worker writes a checkpoint when it reads it.
+
+    Raises:
+        LogBehind: The slot of a primary is gone.
+    """
     mark = uuid.uuid4().hex
     if not snapshot.is_standby:
         cursor.execute(_MARK, [mark])
@@ -141,9 +145,16 @@ def _mark(cursor: Any, snapshot: Snapshot, using: str) -> None:
         try:
             with another(alias) as connection, connection.cursor() as there:
                 there.execute(_MARK, [mark])
+                _require_slot(there, snapshot.slot)
                 return
         except DatabaseError:
             continue
+
+
+def _require_slot(cursor: Any, slot: str) -> None:
+    cursor.execute(_SLOT, [slot])
+    if (found := cursor.fetchone()) in (None, (True,)):
+        raise LogBehind.without_slot(slot, is_lost=found is not None)
 
 
 def primaries(cursor: Any, using: str) -> Iterator[str]:
@@ -186,9 +197,7 @@ def _wait(cursor: Any, snapshot: Snapshot) -> None:
         if position >= snapshot.position:
             return
         if not snapshot.is_standby:
-            cursor.execute(_HAS_SLOT, [snapshot.slot])
-            if cursor.fetchone() == (False,):
-                raise LogBehind.without_slot(snapshot.slot)
+            _require_slot(cursor, snapshot.slot)
         if position > reached:
             reached, deadline = position, time.monotonic() + conf.as_of_patience()
         elif time.monotonic() > deadline:

@@ -14,7 +14,7 @@ from bemi_django.wire.lsn import format_lsn
 #: Seconds without a worker, and without any progress of the log, after which none is expected to come back.
 ABSENCE_SECONDS = 10.0
 
-_IS_READ = "SELECT active FROM pg_replication_slots WHERE slot_name = %s"
+_IS_READ = "SELECT active, wal_status = 'lost' FROM pg_replication_slots WHERE slot_name = %s"
 _EARLIER = """
 SELECT coalesce(_bemi.bound_v1(_bemi.sequence_v1(max(h.number) + 1, '0/0') - 8)::text,
                 '00000000-0000-0000-0000-000000000000')
@@ -91,11 +91,14 @@ def wait_for_log(
                     "is 'manage.py bemi run' at work, and with a queue 'manage.py bemi consume'?"
                 )
             cursor.execute(_IS_READ, [slot])
-            is_read = cursor.fetchone()
-            if is_read is None and checkpoint.origin.publication:
+            found = cursor.fetchone()
+            if found is None and checkpoint.origin.publication:
                 raise LogBehind.without_slot(slot)
             # Debezium has a slot of its own.
-            if is_read in (None, (True,)):
+            is_read, is_lost = found or (True, False)
+            if is_lost:
+                raise LogBehind.without_slot(slot, is_lost=True)
+            if is_read:
                 seen = now
             elif now > seen + ABSENCE_SECONDS:
                 raise LogBehind(f"no worker reads the slot {slot}: start 'manage.py bemi run'")

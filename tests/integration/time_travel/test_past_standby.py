@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.db import connections
 
-from bemi_django.exceptions import PastIsReadOnly
+from bemi_django.exceptions import LogBehind, PastIsReadOnly
 from bemi_django.time_travel import as_of
 from tests.support.hot_standby import hot_standby
 from tests.support.pipeline import Pipeline
@@ -23,7 +24,7 @@ def replica(pipeline: Pipeline) -> Iterator[str]:
 
 
 @pytest.mark.administrator
-def test_a_standby_shows_the_past(replica: str, pipeline: Pipeline) -> None:
+def test_a_standby_shows_the_past(replica: str, pipeline: Pipeline, settings: Any) -> None:
     execute("CREATE TABLE lab.tool (id int PRIMARY KEY, word text)")
     execute("INSERT INTO lab.tool VALUES (1, 'old')")
     moment = here()
@@ -44,3 +45,7 @@ def test_a_standby_shows_the_past(replica: str, pipeline: Pipeline) -> None:
         with pytest.raises(PastIsReadOnly):
             words("UPDATE lab.tool SET word = 'x'")
     assert words() == [("new",)]
+    pipeline.source.administer("SELECT pg_drop_replication_slot(%s)", [pipeline.slot])
+    settings.BEMI_AS_OF_PATIENCE = 1e9
+    with pytest.raises(LogBehind, match="slot .* is gone.*--accept-gap"), as_of(moment, using=replica):
+        pass

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import random
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
 
 import pytest
 
-from bemi_django.exceptions import LostHistory
+from bemi_django.exceptions import LogBehind, LostHistory
+from bemi_django.ingest.stream.connections import connect_destination, connect_source
+from bemi_django.verification.moment import Moment, wait_for_log
 from tests.support.load_pipeline import LoadPipeline
 from tests.support.pipeline import QUICK
 from tests.support.polling import until
@@ -99,6 +102,15 @@ def test_lost_history_is_a_row_once_it_is_accepted(
         assert reason in str(raised.value) and f"the log ends at {from_lsn} (" in str(raised.value)
         assert "--accept-gap" in str(raised.value) and "\n" not in str(raised.value)
     assert trail.gaps() == []
+    if lose in (drop_slot, invalidate_slot):
+        # Who waits for the log is told at once.
+        with (
+            closing(connect_source(trail.config)) as source,
+            closing(connect_destination(trail.config)) as log,
+        ):
+            never = Moment("", "", sys.maxsize)
+            with pytest.raises(LogBehind, match=r"slot .* (is gone|has lost WAL).*: run .* --accept-gap"):
+                wait_for_log(source, log, trail.slot, never, 1e9)
 
     config = trail.config._replace(accept_gap=True, publish=trail.publish)
     trail.run(config)

@@ -13,7 +13,8 @@ from bemi_django.archive.storing import different
 from bemi_django.exceptions import ArchiveError
 from bemi_django.retention import waiting
 from bemi_django.retention.months import Held, Written, begin, drop, end, patiently, removing, watch
-from bemi_django.retention.rules import TableRule, of_settings
+from bemi_django.retention.rules import of_settings
+from bemi_django.retention.table_rule import TableRule
 from bemi_django.schema.search_path import closed_cursor
 
 _HELD_BY_OTHERS = "another session uses it; run the command again"

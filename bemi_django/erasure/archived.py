@@ -28,7 +28,7 @@ from bemi_django.exceptions import ArchiveError
 from bemi_django.ingest.destination.sealing import note_replaced
 from bemi_django.log.lossless_json import loads
 from bemi_django.log.values.json_values import contained
-from bemi_django.retention.rules import TableRule
+from bemi_django.retention.table_rule import TableRule
 from bemi_django.schema.search_path import closed_cursor
 from bemi_django.seals.records import seal_again
 

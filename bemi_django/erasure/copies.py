@@ -7,7 +7,8 @@ from typing import Any
 
 from bemi_django.erasure.contexts import ContextEraser
 from bemi_django.log.places import Place
-from bemi_django.retention.rules import TableRule, as_json
+from bemi_django.retention.rules import as_json
+from bemi_django.retention.table_rule import TableRule
 
 _BY_CHANGE = "DELETE FROM _bemi.dead_letters WHERE change_id = ANY (%s::text[]::uuid[])"
 # Letters of no change, or of one whose row is not known, can be of any row: of the transaction, or with a

@@ -22,7 +22,8 @@ from bemi_django.exceptions import BemiError
 from bemi_django.log.places import Place
 from bemi_django.mask_rules import configured_masks
 from bemi_django.models import Change
-from bemi_django.retention.rules import TableRule, holds
+from bemi_django.retention.rules import holds
+from bemi_django.retention.table_rule import TableRule
 from bemi_django.schema import installed
 from bemi_django.schema.search_path import closed_cursor
 

@@ -16,7 +16,7 @@ from bemi_django.erasure.targets.target import Target
 from bemi_django.log.lossless_json import dumps
 from bemi_django.mask_rules import configured_masks
 from bemi_django.models import Change
-from bemi_django.retention.rules import TableRule
+from bemi_django.retention.table_rule import TableRule
 from bemi_django.schema.search_path import closed_cursor
 
 #: Characters of the shortest and longest text, and of the shortest number, that is looked for: shorter ones

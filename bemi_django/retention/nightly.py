@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 # The worker of another database, or a standby, may have done it. Archiving months is another thing.
 _IS_DONE = """
 SELECT EXISTS (SELECT FROM _bemi.prunings
-               WHERE started_at > now() - interval '12 hours' AND ended_at IS NOT NULL AND stopped = '{}'
+               WHERE started_at BETWEEN now() - interval '12 hours' AND now()
+                   AND ended_at IS NOT NULL AND stopped = '{}'
                    AND who ->> 'command' IS DISTINCT FROM 'bemi archive')
 """
 #: Seconds after which a run that another session has stopped is tried again, and how often.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from datetime import time
@@ -52,6 +53,14 @@ def parse(retention: Any, hold: Any) -> list[NamedRule]:
             "BEMI_RETENTION must be a dict, such as {'default': 'forever', 'shop.Visit': '30 days'}"
         )
     return [*_periods(retention), *_holds(hold)]
+
+
+def days_of(period: str | None) -> float:
+    """Return about how many days a period of a rule has; None is for ever."""
+    if period is None:
+        return math.inf
+    number, _, unit = period.partition(" ")
+    return int(number) * _DAYS[unit.removesuffix("s")]
 
 
 def time_of_day(value: Any) -> time | None:

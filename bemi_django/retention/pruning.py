@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from bemi_django.retention import rules as table_rules
 from bemi_django.retention import waiting
+from bemi_django.retention.clocks import require_same_time
 from bemi_django.retention.months import Held, begin, end, months, removing, watched
-from bemi_django.retention.rules import TableRule
+from bemi_django.retention.table_rule import TableRule
 from bemi_django.retention.waiting import WaitingHandler
 from bemi_django.retention.walk import walk
 from bemi_django.schema import installed
@@ -19,7 +20,8 @@ from bemi_django.schema.search_path import closed_cursor
 _PRUNE_MONTH = "SELECT * FROM _bemi.prune_month_v1(%s, %s, %s)"
 _CUTOFFS = """
 SELECT p.period, extract(epoch FROM date_trunc('minute', now()) - p.period::interval)::float8,
-       CASE WHEN w.rules = %s THEN extract(epoch FROM w.until)::float8 END, w.until::text
+       -- Up to a moment to come, if the clock was wrong.
+       CASE WHEN w.rules = %s AND w.until < now() THEN extract(epoch FROM w.until)::float8 END, w.until::text
 FROM unnest(%s::text[]) p (period) LEFT JOIN _bemi.walked w ON w.period = p.period
 """
 # Unless changes were brought back in the meantime.
@@ -130,9 +132,11 @@ def prune(
         may_change_rules: Whether the rules of the settings replace those that the owner has allowed.
 
     Raises:
-        BemiError: A setting is wrong, the owner of the log has not allowed this, or there is no log.
+        BemiError: A setting or a clock is wrong, the owner of the log has not allowed this, or there is no
+            log.
     """
     wanted = table_rules.of_settings()
+    require_same_time(alias)
     table_rules.allow(alias, wanted, may_change_rules)
     run = _Run(alias, wanted, begin(alias, who), is_stopping)
     run.drop_months()

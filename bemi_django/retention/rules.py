@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from django.db import connections, models, router
 
@@ -12,7 +12,10 @@ from bemi_django import conf
 from bemi_django.exceptions import BemiError
 from bemi_django.log.places import place_of
 from bemi_django.retention import configured
+from bemi_django.retention.former_names import FormerName, former_names
+from bemi_django.retention.former_rules import with_former_names
 from bemi_django.retention.periods import FOREVER, NamedRule, parse
+from bemi_django.retention.table_rule import TableRule
 from bemi_django.schema import installed, tenancy
 from bemi_django.schema.search_path import closed_cursor
 from bemi_django.schema.sql import quote
@@ -52,19 +55,6 @@ _FUNCTIONS = (
 )
 
 
-class TableRule(NamedTuple):
-    """A rule for a table; without a table it is for all others, without a schema for those of any schema."""
-
-    schema: str | None
-    table: str | None
-    period: str | None
-    held: bool
-
-    def is_for(self, schema: str, table: str) -> bool:
-        """Return whether it is a rule for a table."""
-        return self.table in (None, table) and self.schema in (None, schema)
-
-
 def holds(alias: str) -> list[TableRule]:
     """Return what is held by ``BEMI_LEGAL_HOLD``, now or when the owner of the log last allowed the rules.
 
@@ -83,6 +73,8 @@ def holds(alias: str) -> list[TableRule]:
 def of_settings() -> list[TableRule]:
     """Return the rules of ``BEMI_RETENTION`` and ``BEMI_LEGAL_HOLD``, in an order of their own.
 
+    The changes of a table that was renamed are in the log under its former names: they have its rules, too.
+
     Raises:
         BemiError: A setting is wrong, names a table that does not exist, or one table with two periods.
     """
@@ -90,9 +82,9 @@ def of_settings() -> list[TableRule]:
         named = parse(configured.retention(), configured.legal_hold())
     except ValueError as error:
         raise BemiError(str(error)) from None
-    rules = sorted({_rule(each) for each in named}, key=repr)
-    _require_one_period(rules)
-    return rules
+    rules = {_rule(each) for each in named}
+    _require_one_period(sorted(rules, key=repr))
+    return sorted(with_former_names(rules, _former_names(rules)), key=repr)
 
 
 def _require_one_period(rules: Sequence[TableRule]) -> None:
@@ -242,6 +234,15 @@ def _is_remembered(schema: str, table: str) -> bool:
             return True
         cursor.execute(_IS_LOGGED.format(log), [table, schema])
         return bool(cursor.fetchone()[0])
+
+
+def _former_names(rules: Iterable[TableRule]) -> list[FormerName]:
+    tables = [(rule.schema, rule.table) for rule in rules if rule.table is not None]
+    found: list[FormerName] = []
+    for alias in _sources() if tables else ():
+        with closed_cursor(alias) as cursor:
+            found += former_names(cursor, tables)
+    return found
 
 
 def _sources() -> Iterator[str]:

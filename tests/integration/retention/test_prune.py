@@ -19,8 +19,8 @@ from django.db import InterfaceError, connection
 from bemi_django.exceptions import BemiError
 from bemi_django.management.operator_context import operator_context
 from bemi_django.models import Change, DeadLetter, Undelivered
+from bemi_django.retention import clocks, nightly, pruning, walk
 from bemi_django.retention import months as log_months
-from bemi_django.retention import nightly, pruning, walk
 from bemi_django.retention.rules import of_settings
 from bemi_django.schema.search_path import closed_cursor
 from bemi_django.wire.ids import change_id
@@ -164,6 +164,53 @@ def test_with_a_wrong_setting_nothing_is_removed(
         with pytest.raises(CommandError, match=message):
             run(*arguments)
     assert left() == set(kept)
+
+
+def test_a_wrong_clock_removes_nothing_and_what_it_has_noted_does_not_count(
+    log: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, gone = add(20), add(31)
+    add(31, "shop_supplier")
+    apart = clocks._APART
+    monkeypatch.setattr(clocks, "_APART", -1)
+    with pytest.raises(CommandError, match="by the clock of the database it is .*: nothing was removed"):
+        run()
+    monkeypatch.setattr(clocks, "_APART", apart)
+    assert left() > {*kept, *gone}
+    run()
+    late = add(30.5)
+    execute("UPDATE _bemi.walked SET until = until + interval '1 year'")
+    execute("UPDATE _bemi.prunings SET started_at = started_at + interval '1 year'")
+    nightly.prune_once({"command": "bemi run"}, threading.Event())
+    assert left() > set(kept) and left().isdisjoint([*gone, *late])
+
+
+def test_the_changes_under_former_names_of_a_table_have_its_rules(log: None, settings: Any) -> None:
+    def kept_for(**periods: str) -> str | None:
+        settings.BEMI_RETENTION = {name.replace("__", "."): period for name, period in periods.items()}
+        found = [rule for rule in of_settings() if rule.table == "receipt" and not rule.held]
+        return found[0].period if found else "by default"
+
+    kept, gone = add(100, "receipt"), add(400, "receipt")
+    execute("CREATE TABLE receipt (id int PRIMARY KEY)")
+    try:
+        execute("ALTER TABLE receipt RENAME TO invoice")
+        assert kept_for(default="30 days", public__invoice="1 year") == "1 year"
+        settings.BEMI_LEGAL_HOLD = ["public.invoice"]
+        run()
+        assert left() == {*kept, *gone}
+        settings.BEMI_LEGAL_HOLD = []
+        run()
+        assert left() == set(kept)
+        assert kept_for(public__invoice="30 days") == "30 days"
+        # Whose they are, nobody knows: the longest period holds.
+        assert kept_for(public__invoice="30 days", public__receipt="2 months") == "2 months"
+        execute("CREATE TABLE receipt (id int PRIMARY KEY)")
+        assert kept_for(default="1 year", public__invoice="30 days") == "1 year"
+        assert kept_for(public__invoice="30 days") is None
+        assert kept_for(default="1 year") == "by default"
+    finally:
+        execute("DROP TABLE IF EXISTS receipt, invoice")
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])

@@ -142,6 +142,8 @@ class RecordConsumption:
     def _pass_over(self, lack: Lack) -> None:
         """Keep what is missing of the stream, and go on after it."""
         self._refuse(b"", lack.reason)
+        if lack.after is None:
+            return
         if not lack.after or self._stages is None or self._stages.sink.open_position is None:
             self._number = lack.after
         if self._stages is not None and not lack.after:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from bemi_django.exceptions import ReplicationError
@@ -23,15 +24,23 @@ logger = logging.getLogger(__name__)
 BATCH, _WAIT = 64, 0.5
 #: Seconds between two looks at the consumer.
 _LOOK = 10.0
+#: Parts of a stream that are named, of those that were removed.
+_NAMED = 10
 #: All subjects of a stream, in the order of the stream.
 EVERYTHING = ">"
 
 
 class Lack(NamedTuple):
-    """What is to be kept of messages that are missing: a reason, and the number after which to go on."""
+    """Messages that are missing.
+
+    Attributes:
+        reason: What is to be kept of them.
+        after: The number after which to go on; 0 in a stream that was made anew, None if it is told by the
+            messages that were fetched.
+    """
 
     reason: str
-    after: int
+    after: int | None
 
 
 class StreamPlace(NamedTuple):
@@ -116,18 +125,11 @@ class RecordStream:
         """Check that the messages between others are ones of other subjects, and were not removed."""
         name = self._place.address.stream
         state = (await info_of(self._connection.client, name, has_deleted=True))["state"]
-        # Of what was deleted between others, nobody can tell the subject.
-        deleted, first = state.get("deleted") or (), state["first_seq"]
-        removed = []
-        for before, end in jumps:
-            last = max([min(first, end) - 1, *(number for number in deleted if number < end)])
-            if last > before:
-                removed.append((last - before, before))
+        removed = list(_removed_between(jumps, state.get("deleted") or (), state["first_seq"]))
         if removed:
-            size, before = max(removed)
-            self._pass_over(_removed(name, before, before + size + 1), before + size)
+            self._pass_over(_told(name, removed), None)
 
-    def _pass_over(self, reason: str, after: int) -> None:
+    def _pass_over(self, reason: str, after: int | None) -> None:
         if not self._place.may_lack:
             raise ReplicationError(
                 f"{reason}, before they were read: run with --accept-gap to go on without them"
@@ -178,9 +180,40 @@ class RecordStream:
             self._pass_over(f"the stream {name} is another one than that of the message {after}", 0)
             self._number = 0
         else:
-            self._pass_over(_removed(name, after, first), first - 1)
+            self._pass_over(_told(name, [(after + 1, first - 1)]), first - 1)
             self._number = first - 1
 
 
-def _removed(name: str, after: int, first: int) -> str:
-    return f"the messages {after + 1} to {first - 1} of the stream {name} were removed"
+def _removed_between(
+    jumps: Sequence[tuple[int, int]], deleted: Sequence[int], first: int
+) -> Iterator[tuple[int, int]]:
+    """Yield the first and the last of messages next to each other that were removed.
+
+    Args:
+        jumps: Numbers of messages that came one after the other.
+        deleted: Numbers that were deleted between others. Nobody can tell their subject.
+        first: The number of the first message of the stream.
+    """
+    numbers = sorted(deleted)
+    for before, end in jumps:
+        begin = min(first, end)
+        if begin > before + 1:
+            yield before + 1, begin - 1
+        run: tuple[int, int] | None = None
+        for number in numbers[bisect_left(numbers, max(begin, before + 1)) : bisect_left(numbers, end)]:
+            if run is not None and number == run[1] + 1:
+                run = run[0], number
+                continue
+            if run is not None:
+                yield run
+            run = number, number
+        if run is not None:
+            yield run
+
+
+def _told(name: str, removed: Sequence[tuple[int, int]]) -> str:
+    parts = [str(first) if first == last else f"{first} to {last}" for first, last in removed[:_NAMED]]
+    if len(removed) > _NAMED:
+        count = sum(last - first + 1 for first, last in removed)
+        parts.append(f"others up to {removed[-1][1]} ({count} in all)")
+    return f"the messages {', '.join(parts)} of the stream {name} were removed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.http import HttpRequest
 from django.urls import NoReverseMatch
+from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.audit_site import audit_site
 from bemi_django.admin.access.viewer import Viewer
@@ -30,11 +31,13 @@ def viewer_of(request: HttpRequest) -> ApiViewer:
     """
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
-        raise ApiProblem(401, "Nobody is logged in. Send the session cookie of a user of the admin.")
+        raise ApiProblem(401, _("Nobody is logged in. Send the session cookie of a user of the admin."))
     site = audit_site()
     viewer = ApiViewer(request, site)
     if not site.has_permission(request) or not viewer.may("view", Change):
         raise ApiProblem(
-            403, "You may not view the audit trail. Ask for staff status and “bemi_django.view_change”."
+            403,
+            _("You may not view the audit trail. Ask for staff status and the permission %s.")
+            % "bemi_django.view_change",
         )
     return viewer

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.http import Http404
+from django.utils.translation import gettext as _
 
 from bemi_django.admin.display.actions.run import ActionRun
 from bemi_django.admin.display.actors import Actor, Actors
@@ -54,7 +55,8 @@ def request(viewer: ApiViewer, given: Given) -> dict[str, Any]:
     found = read_run(ActionRun("request_id", given["id"]), viewer)
     if found is None:
         raise ApiProblem(
-            503, "The request has too many changes to be found in time. List them with q=request:<id>."
+            503,
+            _("The request has too many changes to be found in time. List them with %s.") % "q=request:<id>",
         )
     return _together(found, viewer)
 

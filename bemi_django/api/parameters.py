@@ -13,11 +13,15 @@ from django import forms
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext as _
 from django.utils.translation import override
 
+from bemi_django.admin.display.values.text_lists import comma_list
 from bemi_django.admin.search.filters.filter_fields import DayField, ExcludedField
 from bemi_django.api.problems import refused
 
+#: How often a parameter that is a list can be given.
+_MOST = 20
 #: What was given, by the names of the parameters.
 Given = dict[str, Any]
 
@@ -56,7 +60,7 @@ class Parameter:
             "schema": dict(self.schema),
         }
         if self.is_list:
-            found["schema"] = {"type": "array", "items": dict(self.schema), "maxItems": 20}
+            found["schema"] = {"type": "array", "items": dict(self.schema), "maxItems": _MOST}
         return found
 
 
@@ -65,7 +69,7 @@ def text(name: str, description: str, *, longest: int = 2000, **more: Any) -> Pa
 
     def parse(given: str) -> str:
         if len(given) > longest or "\0" in given:
-            raise ValueError(f"a text of at most {longest} characters without NUL")
+            raise ValueError(_("Give a text of at most %d characters without NUL.") % longest)
         return given
 
     return Parameter(name, description, {"type": "string", "maxLength": longest}, parse, **more)
@@ -76,7 +80,7 @@ def choice(name: str, description: str, choices: Sequence[str], **more: Any) -> 
 
     def parse(given: str) -> str:
         if given not in choices:
-            raise ValueError(f"one of {', '.join(choices)}")
+            raise ValueError(_("Give one of %s.") % comma_list(choices))
         return given
 
     schema: dict[str, Any] = {"type": "string", "enum": list(choices)}
@@ -90,7 +94,9 @@ def identifier(name: str, description: str, **more: Any) -> Parameter:
 
     def parse(given: str) -> UUID:
         if not _UUID.fullmatch(given):
-            raise ValueError("the id of a change, such as 0198b0c0-0000-8000-8000-000000000000")
+            raise ValueError(
+                _("Give the id of a change, such as %s.") % "0198b0c0-0000-8000-8000-000000000000"
+            )
         return UUID(given)
 
     return Parameter(name, description, {"type": "string", "format": "uuid"}, parse, **more)
@@ -101,7 +107,9 @@ def number(name: str, description: str, least: int, most: int, default: int) -> 
 
     def parse(given: str) -> int:
         if not re.fullmatch("[0-9]{1,9}", given) or not least <= int(given) <= most:
-            raise ValueError(f"a number from {least} to {most}")
+            raise ValueError(
+                _("Give a whole number from %(least)d to %(most)d.") % {"least": least, "most": most}
+            )
         return int(given)
 
     schema = {"type": "integer", "minimum": least, "maximum": most, "default": default}
@@ -114,14 +122,14 @@ def moment(name: str, description: str) -> Parameter:
     def parse(given: str) -> Any:
         found = parse_datetime(given) if "T" in given.upper() else None
         if found is None:
-            raise ValueError("a moment, such as 2026-01-31T12:00:00+00:00")
+            raise ValueError(_("Give a moment, such as %s.") % "2026-01-31T12:00:00+00:00")
         if timezone.is_naive(found):
             found = timezone.make_aware(found)
         try:
-            found.astimezone(timezone.get_fixed_timezone(0))
+            # PostgreSQL does not take all offsets that ISO 8601 has.
+            return found.astimezone(timezone.get_fixed_timezone(0))
         except OverflowError:
-            raise ValueError("a moment between the years 1 and 9999") from None
-        return found
+            raise ValueError(_("Give a moment between the years 1 and 9999.")) from None
 
     return Parameter(name, description, {"type": "string", "format": "date-time"}, parse)
 
@@ -160,22 +168,22 @@ _TIME = re.compile("^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$")
 
 def _day(given: str) -> date:
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", given):
-        raise ValueError("a day, such as 2026-01-31")
+        raise ValueError(_("Give a day, such as %s.") % "2026-01-31")
     try:
         return date.fromisoformat(given)
     except ValueError:
-        raise ValueError("a day that the calendar has, such as 2026-01-31") from None
+        raise ValueError(_("Give a day that the calendar has, such as %s.") % "2026-01-31") from None
 
 
 def _time_of_day(given: str) -> str:
     if not _TIME.fullmatch(given):
-        raise ValueError("a time of day, such as 17:30")
+        raise ValueError(_("Give a time of day, such as %s.") % "17:30")
     return given
 
 
 def _flag(given: str) -> bool:
     if given not in ("true", "false"):
-        raise ValueError("true or false")
+        raise ValueError(_("Give one of %s.") % comma_list(("true", "false")))
     return given == "true"
 
 
@@ -194,8 +202,8 @@ def parsed(parameters: Sequence[Parameter], query: QueryDict, path: Mapping[str,
             wrong[parameter.name] = problems
     known = {parameter.name for parameter in parameters if not parameter.is_in_path}
     for name in query.keys() - known:
-        options = ", ".join(sorted(known)) or "none"
-        wrong[name] = [f"There is no such parameter. Those that there are: {options}."]
+        options = comma_list(sorted(known)) or "–"
+        wrong[name] = [_("There is no such parameter. Those that there are: %s.") % options]
     if wrong:
         raise refused(wrong)
     return found
@@ -206,14 +214,14 @@ def _problems(parameter: Parameter, texts: Sequence[str], found: Given) -> Itera
     if not texts:
         found[parameter.name] = [] if parameter.is_list else parameter.default
         if parameter.is_required:
-            yield "It is missing."
+            yield _("It is missing.")
         return
-    if len(texts) > (20 if parameter.is_list else 1):
-        yield "It is given up to 20 times." if parameter.is_list else "It is given once."
+    if len(texts) > (_MOST if parameter.is_list else 1):
+        yield _("Give it at most %d times.") % _MOST if parameter.is_list else _("Give it once.")
         return
     try:
         values = [parameter.parse(one) for one in texts]
     except ValueError as error:
-        yield f"It is {error}."
+        yield str(error)
         return
     found[parameter.name] = values if parameter.is_list else values[0]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import DatabaseError
+from django.utils.translation import gettext as _
 
 from bemi_django.admin.display.values.formatter import MISSING
+from bemi_django.admin.display.values.text_lists import comma_list
 from bemi_django.admin.pages.reverts.revert_choices import choice_of
 from bemi_django.admin.pages.reverts.revert_lines import StepLine, StepRules
 from bemi_django.admin.pages.reverts.revert_plan import failure_text
@@ -14,7 +16,8 @@ from bemi_django.admin.pages.reverts.revert_selection import selected
 from bemi_django.api.api_viewer import ApiViewer
 from bemi_django.api.parameters import Given
 from bemi_django.api.problems import ApiProblem, refused
-from bemi_django.exceptions import BemiError, first_line
+from bemi_django.exceptions import BemiError
+from bemi_django.site_past.reasons import reason_in_text
 
 #: How the changes to revert are named.
 WAYS = ("change", "transaction", "request", "since", "undo")
@@ -24,11 +27,11 @@ def plan(viewer: ApiViewer, given: Given) -> dict[str, Any]:
     """Return the plan of a revert."""
     named = [way for way in WAYS if given[way] is not None]
     if len(named) != 1:
-        raise refused({way: [f"Give exactly one of {', '.join(WAYS)}."] for way in named or WAYS})
+        raise refused({way: [_("Give exactly one of %s.") % comma_list(WAYS)] for way in named or WAYS})
     try:
         selection = selected(viewer)
     except BemiError as error:
-        raise ApiProblem(409, first_line(error)) from None
+        raise ApiProblem(409, reason_in_text(error)) from None
     rules = StepRules(viewer, selection.change.database, selection.changes)
     try:
         choice = choice_of(selection, rules, given["on_conflict"], given["field"] or None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from django.utils.translation import gettext as _
+
 
 class ApiProblem(Exception):
     """A request that is not answered.
@@ -30,5 +32,5 @@ def refused(parameters: Mapping[str, Sequence[str]]) -> ApiProblem:
         parameters: What is wrong, by the names of the parameters.
     """
     return ApiProblem(
-        400, "Some parameters are not valid. Correct what is named under “parameters”.", parameters
+        400, _("Some parameters are not valid. Correct what is named under “parameters”."), parameters
     )

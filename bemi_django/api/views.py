@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 
 from bemi_django.api.api_viewer import viewer_of
@@ -44,23 +45,27 @@ def answered(answer: Callable[..., dict[str, Any]]) -> View:
     def view(request: HttpRequest, **path: str) -> HttpResponse:
         try:
             if request.method not in ("GET", "HEAD"):
-                raise ApiProblem(405, "Only GET and HEAD are answered: the API writes nothing.")
+                raise ApiProblem(405, _("Only GET and HEAD are answered: the API writes nothing."))
             return json_response(answer(request, **path))
         except ApiProblem as problem:
             return problem_response(problem)
         except Http404:
             return problem_response(
-                ApiProblem(404, "There is no such thing, or you may not see it. Check the address.")
+                ApiProblem(404, _("There is no such thing, or you may not see it. Check the address."))
             )
         except PermissionDenied:
             return problem_response(
-                ApiProblem(403, "You may not view this. Ask for the permissions that its admin page needs.")
+                ApiProblem(
+                    403, _("You may not view this. Ask for the permissions that its admin page needs.")
+                )
             )
         except OperationalError as error:
             if sqlstate_of(error) != _QUERY_CANCELED:
                 raise
             return problem_response(
-                ApiProblem(503, "The answer takes too long to find. Ask for less: a model, a user or days.")
+                ApiProblem(
+                    503, _("The answer takes too long to find. Ask for less: a model, a user or days.")
+                )
             )
 
     return view
@@ -73,7 +78,7 @@ def _description(request: HttpRequest) -> dict[str, Any]:
 
 def _nothing(request: HttpRequest) -> dict[str, Any]:
     viewer_of(request)
-    raise ApiProblem(404, "There is no such address. Those that there are stand in openapi.json.")
+    raise ApiProblem(404, _("There is no such address. Those that there are stand in openapi.json."))
 
 
 views: dict[str, View] = {operation.name: view_of(operation) for operation in OPERATIONS}

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.db import connections, models
+from django.utils.translation import gettext as _
 
 from bemi_django import conf, destinations
 from bemi_django.exceptions import UnknownDatabase
@@ -72,7 +73,7 @@ def alias_of(database: str) -> str:
     for alias in aliases_of(database):
         if assumed_name(alias) == database:
             return alias
-    raise UnknownDatabase(f"no entry of DATABASES is the database {database!r}; add one")
+    raise UnknownDatabase(_("no entry of DATABASES is the database %s: add one") % repr(database))
 
 
 def model_of(place: Place) -> type[models.Model] | None:

@@ -194,9 +194,9 @@ class LoggedTable:
         """
         if isinstance(moment, datetime):
             time = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
-            if time > datetime.now(time.tzinfo):
+            if time > timezone.now():
                 raise HistoryError(f"{time.isoformat()} is in the future")
-            found = self._ask(_OF_TIME, {"time": time})
+            found = self._ask(_OF_TIME, {"time": time.astimezone(timezone.get_fixed_timezone(0))})
         elif isinstance(moment, int):
             found = self._ask(_OF_TRANSACTION, {"xid": moment})
         elif isinstance(moment, str):

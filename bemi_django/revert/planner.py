@@ -6,6 +6,8 @@ import json
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+from django.utils.translation import gettext as _
+
 from bemi_django.exceptions import BemiError
 from bemi_django.log.live.column_names import ColumnNames
 from bemi_django.log.live.live_rows import find_rows
@@ -115,11 +117,11 @@ class Planner:
         known = [self._rules[net.schema, net.table] for net in nets if (net.schema, net.table) in self._rules]
         if not nets:
             raise BemiError(
-                "fields can be put back in rows that were updated: none of these changes is an UPDATE"
+                _("fields can be put back in rows that were updated: none of these changes is an UPDATE")
             )
         wanted = ", ".join(sorted(self._fields or ()))
         if not any(len(rules.chosen or ()) == len(set(self._fields or ())) for rules in known):
-            raise BemiError(f"no table of these changes has the fields {wanted}: check their names")
+            raise BemiError(_("no table of these changes has the fields %s: check their names") % wanted)
 
     def _drafts(self, nets: list[Net]) -> tuple[list[Draft], list[Step]]:
         impossible: list[Step] = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from django.utils.translation import gettext as _
+
 from bemi_django.capture.context import bound_context
 from bemi_django.log.live.live_rows import equal
 from bemi_django.log.live.live_tables import (
@@ -100,7 +102,7 @@ def run(cursor: Any, write: Write) -> None:
     with bound_context(reverts=[str(change.pk) for change in write.draft.step.changes]):
         cursor.execute(statement, parameters)
     if cursor.rowcount != 1:
-        raise LookupError("a trigger or a policy of the table prevented the write")
+        raise LookupError(_("a trigger or a policy of the table prevented the write"))
 
 
 def _insert(table: LiveTable, values: Mapping[str, Any]) -> str:

@@ -7,8 +7,8 @@ from datetime import datetime
 from django import template
 
 from bemi_django.admin.display.values.moments import moment_text
+from bemi_django.admin.display.values.operation_names import operation_text
 from bemi_django.admin.display.values.turned_text import in_order
-from bemi_django.admin.search.filters.filter_fields import operation_text
 
 register = template.Library()
 register.filter(in_order)

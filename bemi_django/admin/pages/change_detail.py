@@ -23,11 +23,11 @@ from bemi_django.admin.display.context_lines import context_lines
 from bemi_django.admin.display.object_labels import ObjectLabels, field_page
 from bemi_django.admin.display.value_diff import pretty_json
 from bemi_django.admin.display.values.formatter import MISSING, Formatter, ShownPair
+from bemi_django.admin.display.values.operation_names import operation_text
 from bemi_django.admin.pages.list_neighbours import list_neighbours
 from bemi_django.admin.pages.reverted import reverts_of
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
-from bemi_django.admin.search.filters.filter_fields import operation_text
 from bemi_django.admin.search.paging import nearest_change
 from bemi_django.admin.search.query_plans import bitmap_scan_only
 from bemi_django.log.change import ChangeQuerySet

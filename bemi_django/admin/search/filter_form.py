@@ -15,8 +15,9 @@ from django.utils.translation import gettext_lazy as _
 from bemi_django import conf, signing_keys
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.site_time import midnight, next_midnight
+from bemi_django.admin.display.values.operation_names import OPERATIONS
 from bemi_django.admin.search import query_timeouts, search_terms
-from bemi_django.admin.search.filters.filter_fields import OPERATIONS, DayField, ExcludedField
+from bemi_django.admin.search.filters.filter_fields import DayField, ExcludedField
 from bemi_django.admin.search.filters.filtered_changes import FilteredChanges
 from bemi_django.admin.search.paging import PageCursor, cursor_before
 from bemi_django.admin.search.people.groups import GroupMembers, knows_groups, members_of

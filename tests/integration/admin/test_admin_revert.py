@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.admin import site
 from django.contrib.admin.models import LogEntry
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import Client
 
 from bemi_django import bound_context
@@ -51,6 +51,24 @@ def test_the_plan_comes_first_and_nothing_is_done_yet(admin: Client, drain: Drai
     (reverted,) = [done for done in drain() if done.table == "todo"]
     assert reverted.context["reverts"] == [str(change.pk)]
     assert todo.pk == int(reverted.primary_key or 0)
+
+
+def test_what_the_database_refuses_is_told_with_its_reason(admin_client: Client) -> None:
+    kept, other = Todo.objects.create(task="Sleep"), Todo.objects.create(task="Eat")
+    for number, todo in enumerate((kept, other)):
+        before, after = {"id": todo.pk, "task": "Old"}, {"id": todo.pk, "task": todo.task}
+        last = record(9, ordinal=number, primary_key=str(todo.pk), before=before, after=after)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.task = 'Old' "
+            f"AND NEW.id = {kept.pk} THEN RAISE 'at night'; END IF; RETURN NEW; END $$; "
+            "CREATE TRIGGER keep BEFORE UPDATE ON todo FOR EACH ROW EXECUTE FUNCTION public.keep()"
+        )
+    query, refused = f"?transaction={last.pk}", "todo Sleep: the database refuses the change (at night)"
+    page = confirm(admin_client, query).content.decode()
+    assert f"Nothing was reverted: {refused}" in page and Todo.objects.filter(task="Old").count() == 0
+    page = confirm(admin_client, query, on_conflict="skip").content.decode()
+    assert f"Not reverted: {refused}" in page and "1 row reverted." in page
 
 
 def test_a_deleted_object_is_restored_with_what_hung_on_it(admin: Client, drain: Drain) -> None:

@@ -19,6 +19,7 @@ from sample_project.todos.models import Tag, Todo
 from tests.support.audit import record, visitor
 from tests.support.audit_api import API, answer, ask, problem
 from tests.support.hostile_parameters import HOSTILE
+from tests.support.marked_texts import mark, speak_marked
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.support.audit_api")]
 VIEW = "bemi_django.view_change"
@@ -275,9 +276,13 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("page", "given", "name"), WRONG)
-def test_a_wrong_parameter_is_named(client: Client, page: str, given: dict[str, Any], name: str) -> None:
+def test_a_wrong_parameter_is_named_in_the_language_of_the_reader(
+    client: Client, page: str, given: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speak_marked(monkeypatch)
     found = problem(client, page, 400, **given)
-    assert list(found["parameters"]) == [name] and found["parameters"][name][0]
+    assert list(found["parameters"]) == [name]
+    assert all(mark("x") in text for text in (found["message"], *found["parameters"][name]))
 
 
 def test_other_methods_and_addresses_are_answered_with_json(client: Client) -> None:

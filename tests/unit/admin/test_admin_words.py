@@ -8,11 +8,11 @@ import pytest
 from django.utils.translation import override
 
 from bemi_django.admin.display.object_labels import noun_before
+from bemi_django.admin.display.values.operation_names import OPERATIONS, operation_text
 from bemi_django.admin.pages.activity.activity_page import share
-from bemi_django.admin.search.filters.filter_fields import OPERATIONS, operation_text
 from bemi_django.alerts.webhook import AlertFailed, checked
 from bemi_django.exceptions import BeforeHistory, BemiError, HistoryError, LogBehind
-from bemi_django.site_past.reasons import reason_of
+from bemi_django.site_past.reasons import reason_in_text, reason_of
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,11 @@ def test_operations_have_names_in_other_languages() -> None:
 
 @pytest.mark.parametrize("error", [HistoryError("slot gone"), LogBehind("slot gone")])
 def test_what_an_administrator_needs_to_know_follows_what_people_do(error: BemiError) -> None:
-    assert reason_of(error).endswith(" (slot gone)")
+    assert reason_in_text(error).endswith(" (slot gone)")
     with override("de"):
-        assert reason_of(error).startswith("Das Protokoll") and reason_of(error).endswith(" (slot gone)")
+        assert reason_in_text(error).startswith("Das Protokoll")
+        # Readers of a page are told that it is another language, and browsers that it has another direction.
+        assert reason_of(error).endswith(' <bdi lang="en">(slot gone)</bdi>')
 
 
 def test_a_moment_before_the_log_is_refused_with_the_first_one_that_is_known() -> None:

@@ -18,6 +18,7 @@ from bemi_django.admin.display.actions.children import children, is_link
 from bemi_django.admin.display.actions.event_clause import event_clause
 from bemi_django.admin.display.object_labels import ObjectLabels
 from bemi_django.admin.display.values.formatter import Formatter
+from bemi_django.admin.display.values.operation_names import operation_text
 from bemi_django.admin.display.values.shown_value import told_apart
 from bemi_django.models import Change
 
@@ -90,6 +91,7 @@ class Clauses:
             "BASELINE": ngettext(
                 "recorded {number} existing {name}", "recorded {number} existing {name}", count
             ),
+            "ERASED": ngettext("erased values of {number} {name}", "erased values of {number} {name}", count),
             "TRUNCATE": _("removed all {name}"),
             "SKIPPED": _("changed {name} without a record of each"),
             "GAP": _("changes were lost before they could be recorded"),
@@ -100,7 +102,7 @@ class Clauses:
         is_plural = count != 1 or kind.operation in ("TRUNCATE", "SKIPPED")
         return format_html(
             texts.get(kind.operation, "{operation} {number} {name}"),
-            operation=kind.operation,
+            operation=operation_text(kind.operation),
             number=self._number(count),
             name=nouns.noun(kind, self._viewer, is_plural=is_plural),
         )
@@ -180,6 +182,7 @@ _ONE = {
     "CREATE": gettext_noop("created {object}"),
     "DELETE": gettext_noop("deleted {object}"),
     "BASELINE": gettext_noop("recorded existing {object}"),
+    "ERASED": gettext_noop("erased values of {object}"),
 }
 _ONE_LINK = {
     **_ONE,

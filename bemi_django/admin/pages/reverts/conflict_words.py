@@ -95,7 +95,10 @@ def conflict_text(conflict: Conflict, names: KnownNames, *, is_hidden: bool) -> 
     if conflict.kind == "read_only" or general and is_hidden:
         concerned = comma_list(map(names.column, conflict.columns))
         return f"{general}: {concerned}" if concerned else general
-    return conflict.text if conflict.sentence is None else conflict.sentence(names)
+    if conflict.sentence is None:
+        # What the server says is in its own language.
+        return f"{general} ({conflict.text})" if general else conflict.text
+    return conflict.sentence(names)
 
 
 def _general() -> dict[str, str]:

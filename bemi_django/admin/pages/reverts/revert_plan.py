@@ -17,14 +17,17 @@ from bemi_django.admin.access.own_events import note
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import Actors, why
 from bemi_django.admin.display.object_labels import ObjectLabels
+from bemi_django.admin.display.values.text_lists import semicolon_list
 from bemi_django.admin.pages.reverts.revert_choices import MODES, choices_of, refuse_too_many
 from bemi_django.admin.pages.reverts.revert_fields import chosen_fields, field_lines
 from bemi_django.admin.pages.reverts.revert_lines import StepRules, pruned_tables
 from bemi_django.admin.pages.reverts.revert_selection import RevertSelection, came_from, selected
-from bemi_django.exceptions import BemiError, PlanChanged, RevertConflict, first_line
+from bemi_django.exceptions import BemiError, HistoryError, PlanChanged, RevertConflict, first_line
 from bemi_django.revert import OnConflict, Plan, revert
-from bemi_django.site_past.reasons import reason_of
+from bemi_django.site_past.reasons import reason_in_text, reason_of
 
+#: The number of rows that are named with what the server says of them.
+_NAMED = 5
 #: The length of a reason.
 MOST_CHARACTERS = 500
 
@@ -67,8 +70,9 @@ def apply(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
     except PlanChanged:
         note = _("The rows have changed in the meantime. Review the plan again.")
         return {**_shown(viewer, selection), "error": note}
-    except RevertConflict:
-        return {**_shown(viewer, selection), "error": _("Nothing was reverted.")}
+    except RevertConflict as error:
+        refused = _refused(viewer, selection, error.plan)
+        return {**_shown(viewer, selection), "error": _nothing_done(refused)}
     except (BemiError, DatabaseError, RecursionError) as error:
         return _failed(viewer, selection, error)
     _note(viewer, selection, sum(step.is_done for step in done.steps))
@@ -113,9 +117,12 @@ def _note(viewer: Viewer, selection: RevertSelection, count: int) -> None:
 
 def _report(viewer: Viewer, selection: RevertSelection, done: Plan) -> None:
     count = sum(step.is_done for step in done.steps)
+    refused = _refused(viewer, selection, done)
     if not count:
-        messages.warning(viewer.request, _("Nothing was reverted."))
+        messages.warning(viewer.request, _nothing_done(refused))
         return
+    if refused:
+        messages.warning(viewer.request, _("Not reverted: %s") % refused)
     text = ngettext("%(count)d row reverted.", "%(count)d rows reverted.", count) % {"count": count}
     # The revert is found by what it reverted: it is not in the log yet.
     (first, *_others) = next(step.changes for step in done.steps if step.is_done)
@@ -133,15 +140,33 @@ def _report(viewer: Viewer, selection: RevertSelection, done: Plan) -> None:
     )
 
 
+def _refused(viewer: Viewer, selection: RevertSelection, plan: Plan) -> str:
+    """Return the rows of a plan that the database has refused to write, with its reasons."""
+    lines = StepRules(viewer, selection.change.database, selection.changes).lines(plan)
+    # Plans have all other reasons.
+    refused = [line for line in lines if line.conflict and line.is_of_server]
+    named = [f"{line.object}: {line.conflict}" for line in refused[:_NAMED]]
+    return semicolon_list([*named, "…"] if len(refused) > _NAMED else named)
+
+
+def _nothing_done(refused: str) -> str:
+    return _("Nothing was reverted: %s") % refused if refused else _("Nothing was reverted.")
+
+
 def _failed(viewer: Viewer, selection: RevertSelection, error: Exception) -> dict[str, Any]:
-    return {**_common(viewer, selection), "error": failure_text(viewer, error)}
+    told = reason_of(error) if isinstance(error, HistoryError) else failure_text(viewer, error)
+    return {**_common(viewer, selection), "error": told}
 
 
 def failure_text(viewer: Viewer, error: Exception) -> str:
     """Return why nothing can be planned, without masked values."""
     # What the database says has values, also of rows of tables that a trigger writes to.
-    is_ours = isinstance(error, BemiError) and error.__cause__ is None
-    return first_line(error) if is_ours or not viewer.masks else _("The database refuses the change.")
+    if isinstance(error, BemiError) and error.__cause__ is None:
+        return reason_in_text(error)
+    if isinstance(error, RecursionError):
+        return _("A value is nested too deeply to be compared.")
+    refused = _("The database refuses the change.")
+    return refused if viewer.masks else f"{refused} ({first_line(error)})"
 
 
 def _common(viewer: Viewer, selection: RevertSelection) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from django.utils.formats import number_format
 from bemi_django import conf
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import user_names
+from bemi_django.admin.display.values.operation_names import OPERATIONS
 from bemi_django.admin.display.values.turned_text import in_order
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.filter_form import FilterForm
-from bemi_django.admin.search.filters.filter_fields import EXCLUDED, OPERATIONS
+from bemi_django.admin.search.filters.filter_fields import EXCLUDED
 from bemi_django.admin.search.filters.filtered_changes import FilteredChanges
 from bemi_django.admin.search.paging import PageCursor, read_page
 from bemi_django.admin.search.people.groups import changes_by_group, knows_groups

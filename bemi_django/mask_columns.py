@@ -22,7 +22,8 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
     AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND c.oid NOT IN (SELECT _bemi.ours_v1())
-    AND a.attname::pg_catalog.text = ANY (%s::pg_catalog.text[])
+    AND (a.attname::pg_catalog.text = ANY (%s::pg_catalog.text[])
+        OR a.atttypid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid)
 """.replace("{oid}", flat_types.OID.format("a.atttypid"))
 # With the slot '*', which no worker has: rules say so, but nothing may have been masked yet.
 _REMOVE = """

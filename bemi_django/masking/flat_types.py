@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from bemi_django.masking import words
+
 #: The oids of plain types, which are those of every server, and of arrays of them. Of the others, :data:`OID`
 #: tells which may have keys.
 FLAT_TYPES = frozenset(
@@ -55,11 +57,34 @@ _DIMENSIONS = re.compile(r"(?:\s*\[\d*\])+\Z")
 UNKNOWN_TYPE = 0
 #: That of a type whose values have no keys.
 TEXT = 25
+#: Stands for all types with composite types in them of which a field has a name that means a secret.
+SECRET_FIELDS = -1
 #: SQL for the oid of the type of a column, ``{0}``. It is :data:`TEXT` for enums, types of extensions and
 #: users that have no cast to json, and domains and arrays of these and of plain types. All others may have
-#: keys: JSON, hstore, composite types.
+#: keys: JSON, hstore, composite types, of which some are :data:`SECRET_FIELDS`.
 OID = """
 CASE WHEN {0} OPERATOR(pg_catalog.<) '16384'::pg_catalog.oid THEN {0}::pg_catalog.int8
+    WHEN (
+        WITH RECURSIVE part (oid, name) AS (
+            SELECT {0}, NULL::pg_catalog.text COLLATE pg_catalog."C"
+            UNION
+            SELECT inner_.oid, inner_.name
+            FROM part p JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.oid
+            CROSS JOIN LATERAL (
+                SELECT t.typbasetype, NULL::pg_catalog.text COLLATE pg_catalog."C"
+                WHERE t.typtype OPERATOR(pg_catalog.=) 'd'::pg_catalog."char"
+                UNION ALL
+                SELECT t.typelem, NULL::pg_catalog.text COLLATE pg_catalog."C" WHERE t.typsubscript
+                    OPERATOR(pg_catalog.=) 'pg_catalog.array_subscript_handler'::pg_catalog.regproc
+                UNION ALL
+                SELECT f.atttypid, f.attname::pg_catalog.text COLLATE pg_catalog."C"
+                FROM pg_catalog.pg_attribute f
+                WHERE t.typtype OPERATOR(pg_catalog.=) 'c'::pg_catalog."char"
+                    AND f.attrelid OPERATOR(pg_catalog.=) t.typrelid
+                    AND f.attnum OPERATOR(pg_catalog.>) '0'::pg_catalog.int2 AND NOT f.attisdropped
+            ) inner_ (oid, name))
+        SELECT pg_catalog.bool_or({secret}) FROM part p)
+    THEN -1
     WHEN (
         WITH RECURSIVE part (oid) AS (
             SELECT {0}
@@ -77,7 +102,9 @@ CASE WHEN {0} OPERATOR(pg_catalog.<) '16384'::pg_catalog.oid THEN {0}::pg_catalo
                     AND k.casttarget OPERATOR(pg_catalog.=) 'pg_catalog.json'::pg_catalog.regtype) END)
         FROM part p JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) p.oid)
     THEN 25 ELSE {0}::pg_catalog.int8 END
-""".replace("{flat}", ",".join(map(str, sorted(FLAT_TYPES))))
+""".replace("{flat}", ",".join(map(str, sorted(FLAT_TYPES)))).replace(
+    "{secret}", words.SQL.replace("{0}", "p.name").replace("{", "{{")
+)
 
 
 def type_named(printed: str | None) -> int:

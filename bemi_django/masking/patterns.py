@@ -53,6 +53,13 @@ class Pattern(NamedTuple):
         names = (f"{table}.{column}", f"{schema}.{table}.{column}")
         return not self.is_of_context and any(fnmatchcase(name, self.name) for name in names)
 
+    def is_mentioned(self, word: str) -> bool:
+        """Return whether a word of a statement may name a column that is meant, or a key in one."""
+        parts = [self.column, self.table, *self.path[-1:]]
+        # The part that says most; SQL folds letters.
+        telling = next((part for part in parts if set(part) - {"*", "?"}), None)
+        return telling is None or key_matches(telling, word) or key_matches(telling.lower(), word.lower())
+
 
 @lru_cache(maxsize=1024)
 def parse(text: object) -> Pattern:

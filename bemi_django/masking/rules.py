@@ -23,9 +23,9 @@ from bemi_django.masking.actions import (
     shared_hasher,
     text_hasher,
 )
-from bemi_django.masking.flat_types import FLAT_TYPES, UNKNOWN_TYPE
+from bemi_django.masking.flat_types import FLAT_TYPES, SECRET_FIELDS, UNKNOWN_TYPE
 from bemi_django.masking.json_paths import PathMask, masker_of_paths
-from bemi_django.masking.patterns import CONTEXT, Pattern, key_matches, parse, path_matches
+from bemi_django.masking.patterns import ANY_DEPTH, CONTEXT, SECRET, Pattern, parse, path_matches
 
 Name = tuple[str, str]
 
@@ -42,18 +42,23 @@ class Rule(NamedTuple):
     action: Action
 
 
+_OF_FIELDS = Rule(Pattern("*.*", (ANY_DEPTH, SECRET)), _DROP)
+
+
 class ColumnMask(NamedTuple):
     """What is kept of the values of a column: ``mask`` of them, or nothing if it is None.
 
     ``is_repeatable`` tells whether equal values always have equal masks. With an ``encryption``, the values
     are encrypted, which only the worker can do; nothing else keeps anything of them. ``of_text``, if there is
-    one, makes of a text what ``mask`` makes of the string of JSON.
+    one, makes of a text what ``mask`` makes of the string of JSON. ``is_of_fields``: only fields of composite
+    types are left out, those whose names mean secrets.
     """
 
     mask: Masker | None
     is_repeatable: bool = False
     encryption: Encryption | None = None
     of_text: Masker | None = None
+    is_of_fields: bool = False
 
 
 class Rules:
@@ -159,9 +164,8 @@ class Rules:
                 found[column] = self._mask(action, failed)
             elif paths:
                 masks = [PathMask(rule.pattern.path, self._mask(rule.action, failed).mask) for rule in paths]
-                found[column] = ColumnMask(
-                    masker_of_paths(masks, lambda where=column: failed(where, _UNREADABLE))  # type: ignore[misc]
-                )
+                mask = masker_of_paths(masks, lambda where=column: failed(where, _UNREADABLE))  # type: ignore[misc]
+                found[column] = ColumnMask(mask, is_of_fields=paths == [_OF_FIELDS])
         return found
 
     def context_rule(self, keys: tuple[str, ...]) -> Rule | None:
@@ -185,7 +189,7 @@ class Rules:
             words.is_secret(word) or any(fnmatchcase(word, each.table) for each in _DEFAULT_COLUMNS)
         ):
             return True
-        return any(_is_mentioned(rule.pattern, word) for rule in self._columns if rule.action.name != KEEP)
+        return any(rule.pattern.is_mentioned(word) for rule in self._columns if rule.action.name != KEEP)
 
     def _mask(self, action: Action, failed: Failed) -> ColumnMask:
         if action.name == DROP:
@@ -218,11 +222,10 @@ class Rules:
     def _paths(self, names: Collection[Name], column: str, type_oid: int) -> Sequence[Rule]:
         if type_oid in FLAT_TYPES:
             return []
-        return [
-            rule
-            for rule in self._columns
-            if rule.pattern.path and any(rule.pattern.matches(*name, column) for name in names)
-        ]
+        has_defaults = type_oid == SECRET_FIELDS and self._has_defaults and not self.is_kept(names, column)
+        rules = [rule for rule in self._columns if rule.pattern.path]
+        found = [rule for rule in rules if any(rule.pattern.matches(*name, column) for name in names)]
+        return [*found, _OF_FIELDS] if has_defaults else found
 
 
 DEFAULT = Rules()  # of a project that has none
@@ -241,10 +244,3 @@ def parse_rules(mapping: Mapping[str, Action]) -> list[Rule]:
 
 def _as_it_is(value: bytes) -> bytes:
     return value
-
-
-def _is_mentioned(pattern: Pattern, word: str) -> bool:
-    parts = [pattern.column, pattern.table, *pattern.path[-1:]]
-    # The part that says most; SQL folds letters.
-    telling = next((part for part in parts if set(part) - {"*", "?"}), None)
-    return telling is None or key_matches(telling, word) or key_matches(telling.lower(), word.lower())

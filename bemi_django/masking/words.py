@@ -26,9 +26,21 @@ COLUMNS = ("authtoken_token.key", "otp_*.key")
 # A name that begins so says something of the secret, and one that ends so holds what was made of it.
 _ABOUT = r"(?!(?:is|has|had|needs|requires|use|uses|no)_)"
 _MADE = r"(?:_(?:hash|hashed|digest|encrypted|salt))?"
-_SECRET = re.compile(rf"{_ABOUT}(?:.*_)?(?:{'|'.join(WORDS)}){_MADE}", re.DOTALL)
+_PATTERN = rf"{_ABOUT}(?:.*_)?(?:{'|'.join(WORDS)}){_MADE}"
+_SECRET = re.compile(_PATTERN, re.DOTALL)
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _NO_WORD = re.compile(r"[\W_]+")
+# Without backslashes, which a setting of the session may have escape something.
+_SQL_WORDS = """pg_catalog.btrim(pg_catalog.regexp_replace({0}, '[ -/:-@[-`{{-~]+', '_', 'g'), '_')"""
+_SQL_CAMEL = (
+    "pg_catalog.regexp_replace({0}, '(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])'::pg_catalog.text, "
+    "'_'::pg_catalog.text, 'g'::pg_catalog.text)"
+)
+#: SQL for what :func:`is_secret` tells of a name, ``{0}``, of the type text.
+SQL = " OR ".join(
+    f"pg_catalog.lower({_SQL_WORDS.format(name)}) OPERATOR(pg_catalog.~) '^{_PATTERN}$'::pg_catalog.text"
+    for name in ("{0}", _SQL_CAMEL)
+)
 
 
 # Characters that are read of a name, from its end, and those of the longest one that is remembered.

@@ -149,11 +149,15 @@ class Encoders:
     Args:
         types: The types that have parts, by oid.
         cast: Renders the values of types that have a cast to json.
+        is_omitted: Tells by their names which fields of composite types are left out.
     """
 
-    def __init__(self, types: Mapping[int, Type], cast: Cast) -> None:
+    def __init__(
+        self, types: Mapping[int, Type], cast: Cast, is_omitted: Callable[[str], bool] = lambda name: False
+    ) -> None:
         self._types = types
         self._cast = cast
+        self._is_omitted = is_omitted
         self._made: dict[tuple[int, int], Encoder] = {}
         self._parts = 0
 
@@ -177,8 +181,13 @@ class Encoders:
             return ArrayEncoder(rendering(element), type_.delimiter.encode())
         if isinstance(type_, Composite):
             self._parts += len(type_.fields)
-            fields = [(name.encode(), self.of(field, depth + 1)) for name, field in type_.fields]
-            return CompositeEncoder([(text(name), rendering(field)) for name, field in fields])
+            fields = [
+                None
+                if self._is_omitted(name)
+                else (text(name.encode()), rendering(self.of(field, depth + 1)))
+                for name, field in type_.fields
+            ]
+            return CompositeEncoder(fields)
         return self._scalar(oid, type_)
 
     def _scalar(self, oid: int, type_: Type | None) -> Encoder:

@@ -21,6 +21,7 @@ from bemi_django.ingest.rows.values import Castable
 from bemi_django.ingest.selection.rules import EVERYTHING, Selection
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
 from bemi_django.masking.rules import NOTHING, Rules
+from bemi_django.masking.words import is_secret
 from bemi_django.schema import installed
 from bemi_django.schema.sql import quote
 
@@ -127,9 +128,13 @@ class LayoutCatalog:
         tables = {root, (relation.schema, relation.name), described.name, described.root}
         recorded = {name: oid for name, oid in columns.items() if name not in ignored}
         masks = self.masks.of_table(relation.oid, tables, recorded, described)
-        made = values.Encoders(types, self._cast)
+        made, parted = values.Encoders(types, self._cast), values.Encoders(types, self._cast, is_secret)
         encoders = tuple(
-            None if name in ignored else masked(made.of(oid), masks.get(name))
+            None
+            if name in ignored
+            else parted.of(oid)
+            if (mask := masks.get(name)) is not None and mask.is_of_fields
+            else masked(made.of(oid), mask)
             for name, oid in columns.items()
         )
         if self.is_canonical:

@@ -12,8 +12,8 @@ import psycopg2
 
 from bemi_django.ingest.rows.catalog.written_tables import WrittenTables
 from bemi_django.ingest.rows.description import Description
-from bemi_django.ingest.rows.values import Array, Domain, Plain, Type
-from bemi_django.masking import flat_types
+from bemi_django.ingest.rows.values import Array, Composite, Domain, Plain, Type
+from bemi_django.masking import flat_types, words
 from bemi_django.masking.contexts import ContextMasks
 from bemi_django.masking.references import REFERENCES, generated, referring
 from bemi_django.masking.rules import ColumnMask, Name, Rules
@@ -148,7 +148,22 @@ def _told(columns: Mapping[str, int], types: Mapping[int, Type]) -> dict[str, in
 
 
 def _flat(oid: int, types: Mapping[int, Type]) -> int:
+    if oid in types and _has_secret_field(oid, types, set()):
+        return flat_types.SECRET_FIELDS
     part = oid
     while isinstance(type_ := types.get(part), (Domain, Array)):
         part = type_.base if isinstance(type_, Domain) else type_.element
     return flat_types.TEXT if isinstance(type_, Plain) or part in flat_types.FLAT_TYPES else oid
+
+
+def _has_secret_field(oid: int, types: Mapping[int, Type], seen: set[int]) -> bool:
+    type_ = types.get(oid)
+    if type_ is None or oid in seen:
+        return False
+    seen.add(oid)
+    if isinstance(type_, Composite):
+        return any(
+            words.is_secret(name) or _has_secret_field(part, types, seen) for name, part in type_.fields
+        )
+    inner = type_.base if isinstance(type_, Domain) else type_.element if isinstance(type_, Array) else 0
+    return _has_secret_field(inner, types, seen)

@@ -128,12 +128,13 @@ class CompositeEncoder:
     """Renders values of one row type.
 
     Args:
-        fields: The names of its fields, as JSON, and how their values are rendered.
+        fields: The names of its fields, as JSON, and how their values are rendered; None for one that is
+            left out.
     """
 
-    def __init__(self, fields: Sequence[tuple[bytes, Rendering]]) -> None:
+    def __init__(self, fields: Sequence[tuple[bytes, Rendering] | None]) -> None:
         self._fields = fields
-        self.is_pure = all(field.is_pure for _, field in fields)
+        self.is_pure = all(field[1].is_pure for field in fields if field is not None)
 
     def __call__(self, value: bytes) -> bytes:
         """Return a value as JSON."""
@@ -141,8 +142,9 @@ class CompositeEncoder:
             return b"{}"
         # A type that was altered since it was described has another number of fields.
         return b"{%b}" % b",".join(
-            name + b":" + (field.whole(_plain(match[1])) if match[1] else b"null")
-            for (name, field), match in zip(self._fields, _FIELD.finditer(value, 1), strict=True)
+            field[0] + b":" + (field[1].whole(_plain(match[1])) if match[1] else b"null")
+            for field, match in zip(self._fields, _FIELD.finditer(value, 1), strict=True)
+            if field is not None
         )
 
     def stream(self, value: Iterator[bytes]) -> Iterator[bytes]:
@@ -154,10 +156,13 @@ class CompositeEncoder:
         window = Window(value)
         window.expect(b"(")
         opening, end = b"{", len(self._fields)
-        for number, (name, field) in enumerate(self._fields, 1):
-            yield opening + name + b":"
+        for number, each in enumerate(self._fields, 1):
+            name, field = each or (b"", _OMITTED)
+            if each is not None:
+                yield opening + name + b":"
+                opening = b","
             if (match := window.match(_FIELD)) is not None:
-                yield field.whole(_plain(match[1])) if match[1] else b"null"
+                yield b"" if each is None else field.whole(_plain(match[1])) if match[1] else b"null"
                 window.at -= 1
             elif window.starts_with(b'"'):
                 window.at += 1
@@ -166,8 +171,15 @@ class CompositeEncoder:
             else:
                 yield from window.rendered(_IN_PLAIN_FIELD, bytes, field.stream)
             window.expect(b")" if number == end else b",")
-            opening = b","
-        yield b"}" if self._fields else b"{}"
+        yield b"{}" if opening == b"{" else b"}"
+
+
+def _passed_over(value: Iterator[bytes]) -> Iterator[bytes]:
+    for _ in value:
+        yield b""
+
+
+_OMITTED = Rendering(lambda value: b"", _passed_over, is_pure=True)
 
 
 def _taken(written: io.BytesIO) -> bytes:

@@ -21,6 +21,7 @@ from django.db import connection
 
 from bemi_django import bound_context
 from bemi_django.ingest.dead_letter_retry import retry
+from bemi_django.masking import words
 from bemi_django.masking.actions import hashed
 from bemi_django.masking.flat_types import FLAT_TYPES
 from bemi_django.masking.settings import rules_of
@@ -65,8 +66,12 @@ ACCOUNT = """
 CREATE TYPE plan AS ENUM ('free', 'paid');
 CREATE DOMAIN word AS text;
 CREATE DOMAIN document AS jsonb;
+CREATE TYPE badge AS (holder text, "doorPwd" text);
+CREATE DOMAIN worn AS badge;
+CREATE TYPE gate AS (place text, worn worn, log badge[]);
 CREATE TABLE account (id int PRIMARY KEY, login text, password text, card text, email text, pin int,
-    data jsonb, raw json, diary text, plan plan, plans plan[], words word[], more document);
+    data jsonb, raw json, diary text, plan plan, plans plan[], words word[], more document,
+    gate gate, badges worn[]);
 ALTER TABLE account REPLICA IDENTITY FULL;
 CREATE TRIGGER _bemi_capture BEFORE INSERT OR UPDATE OR DELETE ON account
     FOR EACH STATEMENT EXECUTE FUNCTION _bemi.capture_v1();
@@ -89,6 +94,9 @@ RULES = {
 }
 
 
+MASKED = ["password", "card", "email", "pin", "data", "raw", "diary", "more", "gate", "badges"]
+
+
 @contextmanager
 def accounts(trail: LoadPipeline) -> Iterator[None]:
     """Have the tables on the source in a block, masked by RULES."""
@@ -102,6 +110,7 @@ def accounts(trail: LoadPipeline) -> Iterator[None]:
         trail.source.run("RESET ROLE")
         trail.source.run("DROP TABLE IF EXISTS api_session, account")
         trail.source.run("DROP TYPE IF EXISTS plan; DROP DOMAIN IF EXISTS word, document")
+        trail.source.run("DROP TYPE IF EXISTS gate; DROP DOMAIN IF EXISTS worn; DROP TYPE IF EXISTS badge")
         trail.log.run("DELETE FROM _bemi.subject_keys")
 
 
@@ -128,7 +137,7 @@ def write_secrets(cluster: Cluster) -> list[str]:
     ways = ["literal", "escaped", "dollar", "parameter", "copy", "context", "setting", "invalid", "function",
             "do", "cte", "update", "json", "raw", "card", "email", "key", "letter", "toast", "old",
             "statements", "diary", "execute", "tagged", "unicode", "continued", "cast", "conflict", "comment",
-            "prepared", "array", "cursor", "merge", "nested", "hashed"]  # fmt: skip
+            "prepared", "array", "cursor", "merge", "nested", "hashed", "row", "rows", "field"]  # fmt: skip
     s = {way: secret(way) for way in ways}
     run = cluster.run
     run(f"INSERT INTO account (id, login, password) VALUES (1, '{CONTROL}', '{s['literal']}')")
@@ -163,6 +172,9 @@ def write_secrets(cluster: Cluster) -> list[str]:
         "INSERT INTO account (id, more, plans, words) VALUES (22, %s, '{free}', '{token}')",
         [json.dumps({"list": [{"apiKey": s["nested"]}], "x-token": {"a": s["nested"]}, "tokens_used": 1})],
     )
+    run(f"INSERT INTO account (id, gate, badges) SELECT 23, ROW('x', ('ann', '{s['row']}'), "
+        f"ARRAY[('bob', '{s['row']}')::badge])::gate, ARRAY[('cy', '{s['rows']}')::worn]")  # fmt: skip
+    run(f"UPDATE account SET gate.worn = ('dan', '{s['field']}') WHERE id = 23")
     run(f"INSERT INTO load VALUES (6, length(md5('{s['hashed']}')))")
     run("INSERT INTO account (id, card, email, pin) VALUES (12, %s, %s, 1234567)", [s["card"], s["email"]])
     run("INSERT INTO api_session VALUES (%s, 12)", [s["key"]])
@@ -234,6 +246,8 @@ def test_no_secret_reaches_the_server_of_the_log(
     assert rows["11"]["raw"] == [{"a": {}}]
     assert rows["22"]["more"] == {"list": [{}], "tokens_used": 1}
     assert (rows["22"]["plans"], rows["22"]["words"]) == (["free"], ["token"])
+    assert rows["23"]["gate"] == {"place": "x", "worn": {"holder": "dan"}, "log": [{"holder": "bob"}]}
+    assert rows["23"]["badges"] == [{"holder": "cy"}]
     assert rows["12"]["card"] == "…" + secret("card")[-4:]
     assert rows["12"]["email"] == json.loads(hashed(json.dumps(secret("email")).encode(), KEY.encode()))
     assert rows["12"]["pin"] == json.loads(hashed(b"1234567", KEY.encode()))
@@ -243,7 +257,7 @@ def test_no_secret_reaches_the_server_of_the_log(
     unavailable = masked.log.run(
         "SELECT DISTINCT unavailable -> 'masked' FROM changes WHERE \"table\" = 'account'"
     )
-    assert unavailable == [(["password", "card", "email", "pin", "data", "raw", "diary", "more"],)]
+    assert unavailable == [(MASKED,)]
 
 
 _BESIDE = """
@@ -488,7 +502,11 @@ def test_both_ways_of_a_row_mask_alike(masked: LoadPipeline) -> None:
     assert {**second, "login": large} == first
     assert first["diary"].startswith("encrypted:")
     assert "password" not in first
-    assert unavailable["masked"] == ["password", "card", "email", "pin", "data", "raw", "diary", "more"]
+    assert unavailable["masked"] == MASKED
+
+
+NAMES_BEFORE = ("", "my_", "my", "X-", "is_", "Has ", "-", "apiA", "userA B")
+NAMES_AFTER = ("", "_hash", "Digest", "_at", "s_used", "_", "'\"", "%s{0}", "$")
 
 
 def test_secrets_of_the_orm_and_of_sqlalchemy_are_in_no_row(drain: Drain, engine: Any) -> None:
@@ -512,6 +530,18 @@ def test_secrets_of_the_orm_and_of_sqlalchemy_are_in_no_row(drain: Drain, engine
     assert [text for text in stored if hits(text, haystacks)] == []
     assert all("password" not in {**change.before, **change.after} for change in changes)
     assert changes[0].context["password"] == "***"
+
+
+def test_the_server_tells_secret_names_by_the_same_rules(db: None) -> None:
+    names = [
+        f"{before}{word}{after}" for word in words.WORDS for before in NAMES_BEFORE for after in NAMES_AFTER
+    ]
+    with connection.cursor() as cursor:
+        sql = words.SQL.replace("{0}", 'n.name COLLATE "C"')
+        cursor.execute(f"SELECT n.name FROM unnest(%s::text[]) n (name) WHERE {sql}", [names])
+        found = [name for (name,) in cursor.fetchall()]
+    assert found == [name for name in names if words.is_secret(name)]
+    assert len(words.WORDS) < len(found) < len(names)
 
 
 def test_all_types_of_the_server_without_keys_are_known(db: None) -> None:

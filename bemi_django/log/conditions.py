@@ -20,6 +20,7 @@ from bemi_django.log.fields import RowField
 from bemi_django.log.identity import KeySpan
 from bemi_django.log.keys import stored_value
 from bemi_django.log.places import Place
+from bemi_django.log.values.field_columns import values_by_column
 from bemi_django.log.values.json_values import (
     contained,
     contained_in_context,
@@ -146,13 +147,13 @@ def in_row(side: str, values: Mapping[str, Any], model: type[models.Model] | Non
 
     Raises:
         TypeError: A value is an expression, or a query.
+        ValueError: A value does not have the parts of a field with several columns.
     """
     concrete = model._meta.concrete_fields if model is not None else ()
     fields = {field.column: field for field in concrete}
     zone = timezone.get_default_timezone()
     condition = _contains(side, [contained({})]) if not values else Q()
-    for name, value in _by_column(values, model):
-        column = column_of(name, model)
+    for column, value in values_by_column(values, model):
         field = fields.get(column)
         # JSON has values of all types in one column, and tells them apart.
         forms = [value] if isinstance(field, models.JSONField) else forms_of(value, zone)
@@ -161,39 +162,17 @@ def in_row(side: str, values: Mapping[str, Any], model: type[models.Model] | Non
     return condition
 
 
-def _by_column(values: Mapping[str, Any], model: type[models.Model] | None) -> Iterator[tuple[str, Any]]:
-    """Yield names and values, those of fields with several columns once for each column."""
-    meta: Any = None if model is None else model._meta
-    for name, value in values.items():
-        keys = getattr(meta, "pk_fields", ()) if name == "pk" else ()
-        generic: Any = next(
-            (field for field in getattr(meta, "private_fields", ()) if field.name == name), None
-        )
-        if len(keys) > 1 and value is not None:
-            yield from zip((field.column for field in keys), value, strict=True)
-        elif hasattr(generic, "ct_field"):
-            # A generic relation is what it refers to, and of which kind that is.
-            yield generic.ct_field, None if value is None else generic.get_content_type(obj=value)
-            yield generic.fk_field, None if value is None else value.pk
-        else:
-            yield name, value
-
-
-def column_of(name: str, model: type[models.Model] | None) -> str:
-    """Return the column of a field of the model, if that is what the name is; otherwise the name itself."""
-    concrete = model._meta.concrete_fields if model is not None else ()
-    if model is None or any(field.column == name for field in concrete):
-        return name
-    if name == "pk":
-        return getattr(model._meta.pk, "column", None) or name
-    return next((field.column or name for field in concrete if name in (field.name, field.attname)), name)
-
-
 def _stored(field: Any, value: Any) -> Iterator[Any]:
     """Yield what a field makes of a value it takes. A field of moments would warn of naive ones."""
     if not (field is None or value is None or isinstance(field, models.DateTimeField)):
         with suppress(ArithmeticError, AttributeError, TypeError, ValueError, ValidationError):
             yield stored_value(field, plain(value))
+
+
+def changed(columns: Iterable[str]) -> Q:
+    """Return the condition for updates that gave one of the columns another value."""
+    found = (Q(Differs(one), *(HasKey(side, one) for side in ("before", "after"))) for one in columns)
+    return reduce(or_, found)
 
 
 def in_context(values: Mapping[str, Any]) -> Q:

@@ -14,6 +14,7 @@ from bemi_django.log import conditions, object_changes
 from bemi_django.log.places import Place, place_of
 from bemi_django.log.querysets.changes_everywhere import ChangesEverywhere
 from bemi_django.log.undo import Restorable
+from bemi_django.log.values.field_columns import columns_of
 from bemi_django.wire import UNVERIFIED_KEY
 
 if TYPE_CHECKING:
@@ -158,9 +159,7 @@ class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
             from_: Value before the update; any by default.
             to: Value after the update; any by default.
         """
-        column = conditions.column_of(column, self._of)
-        has_both = (conditions.HasKey(side, column) for side in ("before", "after"))
-        changes = self.updated().filter(conditions.Differs(column), *has_both)
+        changes = self.updated().filter(conditions.changed(columns_of(column, self._of)))
         if from_ is not _ANY:
             changes = changes.before({column: from_})
         return changes if to is _ANY else changes.after({column: to})

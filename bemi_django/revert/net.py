@@ -104,6 +104,7 @@ def nets_of(changes: Iterable[Change], columns: Mapping[tuple[str, str], ColumnN
     found: list[Net] = []
     waiting: dict[Any, list[Net]] = defaultdict(list)
     selected = list(changes)
+    shared = _shared_keys(selected)
     for change, rows in zip(selected, decrypt(selected, loads), strict=True):
         names = columns.get((change.schema, change.table), ColumnNames({})).of(change)
         old, new, hidden = _readable(change, rows)
@@ -113,8 +114,9 @@ def nets_of(changes: Iterable[Change], columns: Mapping[tuple[str, str], ColumnN
         before, after, changed = _without(before, after, masked)
         changed |= names.untold
         changed |= set(map(names.now, (change.unavailable or {}).get("changed", ())))
-        same = waiting[_handle(change, change.previous_primary_key or change.primary_key, before)]
-        net = next((one for one in reversed(same) if not _is_another(one, change, before)), None)
+        handle = _handle(change, change.previous_primary_key or change.primary_key, before)
+        same = waiting[handle]
+        net = _last_of(same, change, before, is_shared=(*handle, change.position) in shared)
         if net is not None:
             same.remove(net)
         else:
@@ -133,14 +135,46 @@ def nets_of(changes: Iterable[Change], columns: Mapping[tuple[str, str], ColumnN
     return found
 
 
-def _is_another(net: Net, change: Change, before: RowValues | None) -> bool:
-    """Tell whether a row that leaves a key is not the one that came to it: deferred keys are exchanged."""
-    came = net.changes[-1]
-    is_arrival = came.operation == "CREATE" or came.previous_primary_key is not None
-    is_departure = change.operation == "DELETE" or change.previous_primary_key is not None
-    if not (is_arrival and is_departure and came.position == change.position) or before is None:
+def _shared_keys(changes: Iterable[Change]) -> set[tuple[Any, ...]]:
+    """Return the keys that rows may have had at once: one came to it, and one left it, in a transaction.
+
+    Deferred keys are exchanged so.
+    """
+    came, left = set(), set()
+    for change in changes:
+        place, position = (change.schema, change.table), change.position
+        is_moved = change.previous_primary_key is not None
+        if change.operation == "CREATE" or is_moved:
+            came.add((*place, change.primary_key, position))
+        if change.operation == "DELETE" or is_moved:
+            left.add((*place, change.previous_primary_key or change.primary_key, position))
+    return came & left
+
+
+def _last_of(nets: list[Net], change: Change, before: RowValues | None, *, is_shared: bool) -> Net | None:
+    """Return which of the rows that had a key last is the one that is changed now, or None.
+
+    Args:
+        nets: The rows.
+        change: What changes one of them.
+        before: The row before it, or None.
+        is_shared: Whether two rows may have the key at the time.
+    """
+    if is_shared:
+        if fitting := [net for net in nets if _was_left_as(net, change, before)]:
+            return fitting[-1]
+        exists = before is not None
+        nets = [net for net in nets if net.changes[-1].position != change.position and net.exists == exists]
+    return nets[-1] if nets else None
+
+
+def _was_left_as(net: Net, change: Change, before: RowValues | None) -> bool:
+    """Tell whether a row was left in the same transaction as it is found now."""
+    if net.changes[-1].position != change.position or net.exists != (before is not None):
         return False
-    return any(differ(net.last[column], before[column]) for column in net.last.keys() & before.keys())
+    if before is None:
+        return True
+    return not any(differ(net.last[column], before[column]) for column in net.last.keys() & before.keys())
 
 
 def _readable(change: Change, rows: DecryptedRows) -> tuple[RowValues, RowValues, set[str]]:

@@ -250,7 +250,22 @@ def test_rows_that_exchanged_their_keys_exchange_them_again(lab: Lab) -> None:
     turned = lab("UPDATE lab.t SET id = id % 3 + 1")
     replaced = lab("UPDATE lab.t SET id = 1 WHERE id = 2", "DELETE FROM lab.t WHERE id = 1 AND n = 30")
     assert len(rows("t")) == 2
-    for changes in (replaced, turned, exchanged):
+    # Two rows have a key for several statements.
+    shared = lab(
+        "UPDATE lab.t SET id = 2 WHERE n = 20",
+        "UPDATE lab.t SET n = 21 WHERE n = 20",
+        "UPDATE lab.t SET n = 11 WHERE n = 10",
+        "UPDATE lab.t SET n = 22 WHERE n = 21",
+        "UPDATE lab.t SET id = 3 WHERE n = 11",
+    )
+    followed = lab(
+        "UPDATE lab.t SET n = 12 WHERE n = 11",
+        "INSERT INTO lab.t VALUES (3, 40)",
+        "UPDATE lab.t SET n = 13 WHERE n = 12",
+        "UPDATE lab.t SET n = 41 WHERE n = 40",
+        "DELETE FROM lab.t WHERE n = 13",
+    )
+    for changes in (followed, shared, replaced, turned, exchanged):
         assert changes.revert().is_applied
     assert rows("t") == before
 

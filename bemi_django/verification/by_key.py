@@ -100,7 +100,7 @@ def _compare_blocks(subject: Subject, result: Verified, leaf: Leaf, block: int) 
             entry = entries.get(key)
             if entry is not None and entry.digest is not None:
                 continue
-            reason = explain_missing(subject, xmin, leaf)
+            reason = explain_missing(subject, key, xmin, leaf)
             if reason and (entry is None or reason == ATTACHED):
                 _explain(result, reason)
             else:

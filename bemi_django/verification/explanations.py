@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from psycopg2.sql import SQL, Composable, Literal
 
 from bemi_django.verification.logged_rows import Entry
-from bemi_django.verification.records.result import ATTACHED, CREATED, REWRITTEN
+from bemi_django.verification.records.result import ATTACHED, CREATED, REKEYED, REWRITTEN
 from bemi_django.verification.subject import Subject
-from bemi_django.verification.table.compared_table import Leaf, whole_xid
+from bemi_django.verification.table.compared_table import Leaf
+from bemi_django.verification.table.key_columns import parts_of_key
+from bemi_django.verification.table.transaction_ids import whole_xid
 from bemi_django.verification.table.versions import is_other_column
 
 #: A row that was there before its table was tracked, or before the slot was made.
@@ -26,11 +28,12 @@ def start_of(subject: Subject) -> int:
     )
 
 
-def explain_missing(subject: Subject, xmin: int, leaf: Leaf | None) -> str:
+def explain_missing(subject: Subject, key: str, xmin: int, leaf: Leaf | None) -> str:
     """Return why the log need not have a row, or an empty string.
 
     Args:
         subject: The table.
+        key: The key of the row.
         xmin: The lower 32 bits of the id of the transaction that wrote the row.
         leaf: The partition that has the row.
     """
@@ -42,7 +45,9 @@ def explain_missing(subject: Subject, xmin: int, leaf: Leaf | None) -> str:
         return ATTACHED
     if table.versions and xid == table.versions[0].xid:
         return CREATED
-    return REWRITTEN if xid in table.altered else ""
+    if xid in table.altered:
+        return REWRITTEN
+    return REKEYED if is_relabeled(subject, key, xid) else ""
 
 
 def origin_in_sql(subject: Subject) -> Composable:
@@ -72,6 +77,14 @@ def origin_in_sql(subject: Subject) -> Composable:
     return SQL("CASE {} ELSE 0 END").format(SQL(" ").join(whens))
 
 
+def is_from_before_attached(subject: Subject, entry: Entry, xmin: int, leaf: Leaf | None) -> bool:
+    """Tell whether a row was last written before its partition was attached, and its last change is older."""
+    if not subject.table.is_partitioned or leaf is None or leaf.since is None:
+        return False
+    is_older = subject.earlier < entry.id <= subject.bounds[leaf.since.lsn]
+    return is_older and whole_xid(xmin, subject.table.latest) <= leaf.since.xid
+
+
 def is_detached(subject: Subject, entry: Entry) -> bool:
     """Tell whether the partition of an entry was dropped or detached since."""
     if entry.partition is None:
@@ -97,10 +110,29 @@ def is_of_reused_name(subject: Subject, entry: Entry) -> bool:
 def is_rekeyed(subject: Subject, entry: Entry) -> bool:
     """Tell whether ALTER may have given the row of an entry another key since."""
     columns = subject.table.columns
-    return entry.id > subject.earlier and any(
-        column.name in columns and columns[column.name].defined == column.indexed >= entry.xid
-        for column in subject.table.key
+    return entry.id > subject.earlier and (
+        is_relabeled(subject, entry.key, entry.xid)
+        or any(
+            column.name in columns and columns[column.name].defined == column.indexed >= entry.xid
+            for column in subject.table.key
+        )
     )
+
+
+def is_relabeled(subject: Subject, key: str, xid: int) -> bool:
+    """Tell whether ALTER TYPE may have changed how a key is printed since a transaction.
+
+    A row cannot have been written with a label that its enum did not have.
+    """
+    columns = subject.table.columns
+    for column, part in zip(subject.table.key, parts_of_key(key, subject.table.key), strict=False):
+        if column.labels is None:
+            given = columns[column.name].type_defined if column.name in columns else 0
+        else:
+            given = column.labels.get(part, xid + 1)
+        if given > xid:
+            return True
+    return False
 
 
 def unexplained(subject: Subject, entry: Entry, columns: Iterable[str], xmin: int) -> list[str]:
@@ -118,6 +150,9 @@ def unexplained(subject: Subject, entry: Entry, columns: Iterable[str], xmin: in
     types = {name: column.type for name, column in table.columns.items()}
     is_rewritten = whole_xid(xmin, table.latest) in table.altered
     is_here = entry.id > subject.earlier
+    if is_here and is_relabeled(subject, entry.key, entry.xid):
+        # It may be another row, whose label was renamed.
+        return []
     found = []
     for name in columns:
         column = table.columns.get(name)

@@ -11,6 +11,7 @@ from psycopg2.sql import SQL
 from bemi_django.verification.explanations import (
     explain_missing,
     is_detached,
+    is_from_before_attached,
     is_of_reused_name,
     is_rekeyed,
     unexplained,
@@ -20,6 +21,7 @@ from bemi_django.verification.masked.encrypted_values import Comparison
 from bemi_django.verification.masked.masked_columns import without_masked
 from bemi_django.verification.moment import take_moment
 from bemi_django.verification.records.result import (
+    ATTACHED,
     CONVERTED,
     DETACHED,
     DIFFERENT,
@@ -158,9 +160,9 @@ def _judge(
     image = None if row is None else row.image
     digest = _digest(key, logged, image)
     reused = REUSED if entry is not None and is_of_reused_name(subject, entry) else ""
+    leaf = next((leaf for leaf in subject.table.leaves if row is not None and leaf.oid == row.leaf), None)
     if row is not None and logged is None:
-        leaf = next((leaf for leaf in subject.table.leaves if leaf.oid == row.leaf), None)
-        return Difference(MISSING, key, [], explain_missing(subject, row.xmin, leaf) or reused, digest)
+        return Difference(MISSING, key, [], explain_missing(subject, key, row.xmin, leaf) or reused, digest)
     if row is None and entry is not None and logged is not None:
         altered = REKEYED if is_rekeyed(subject, entry) else ""
         return Difference(
@@ -169,6 +171,8 @@ def _judge(
     if row is not None and entry is not None and logged is not None and image is not None:
         (columns,) = differing(subject, [(logged, image)])
         wrong = unexplained(subject, entry, columns, row.xmin)
+        if wrong and is_from_before_attached(subject, entry, row.xmin, leaf):
+            return Difference(DIFFERENT, key, wrong, ATTACHED, digest)
         if columns:
             return Difference(DIFFERENT, key, wrong, reused if wrong else CONVERTED, digest)
     return None

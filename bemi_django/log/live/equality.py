@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 # PostgreSQL's own schema is closed. In another one, only operands of exactly the operator's types exclude the
 # operators that somebody else created there under its name.
+# That of enums takes no domain over one. No foreign key refers to such a domain.
 _OPERAND = """(
-    SELECT CASE WHEN o.oprnamespace = 'pg_catalog'::regnamespace OR typtype = 'p' THEN ''
+    SELECT CASE WHEN oid = 'anyenum'::regtype THEN coalesce('::' || format_type({base}, NULL), '')
+           WHEN o.oprnamespace = 'pg_catalog'::regnamespace OR typtype = 'p' THEN ''
            ELSE concat('::', format_type(oid, NULL)) END
     FROM pg_type WHERE oid = o.{side})"""
 # The arguments of Equality for the operator ``o``.
@@ -22,20 +24,27 @@ _AS_JSON = """json_agg(json_build_array({left},
     {right}) ORDER BY k.number)::text""".replace("{left}", _OPERAND.replace("{side}", "oprleft")).replace(
     "{right}", _OPERAND.replace("{side}", "oprright")
 )
+# The type of which a column of an index is made.
+_BASE = """(
+    WITH RECURSIVE made (oid, depth) AS (
+        SELECT a.atttypid, 0 FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum = k.attnum
+        UNION ALL
+        SELECT t.typbasetype, depth + 1 FROM made m JOIN pg_type t ON t.oid = m.oid WHERE t.typtype = 'd'
+    ) SELECT oid FROM made ORDER BY depth DESC LIMIT 1)"""
 #: SQL for the operators of an index ``i``, for :func:`equalities`.
 OF_INDEX = """(
     SELECT {operators}
-    FROM unnest(i.indclass::oid[]) WITH ORDINALITY k (class, number)
+    FROM unnest(i.indclass::oid[], i.indkey::int2[]) WITH ORDINALITY k (class, attnum, number)
     JOIN pg_opclass class ON class.oid = k.class
     JOIN pg_amop equal ON equal.amopfamily = class.opcfamily AND equal.amopstrategy = 3
         AND equal.amoplefttype = class.opcintype AND equal.amoprighttype = class.opcintype
     JOIN pg_operator o ON o.oid = equal.amopopr
-    WHERE k.number <= i.indnkeyatts)""".replace("{operators}", _AS_JSON)
+    WHERE k.number <= i.indnkeyatts)""".replace("{operators}", _AS_JSON).replace("{base}", _BASE)
 #: SQL for the operators of a foreign key ``f``: columns of the parent on the left, of the child on the right.
 OF_REFERENCE = """(
     SELECT {operators}
     FROM unnest(f.conpfeqop) WITH ORDINALITY k (operator, number)
-    JOIN pg_operator o ON o.oid = k.operator)""".replace("{operators}", _AS_JSON)
+    JOIN pg_operator o ON o.oid = k.operator)""".replace("{operators}", _AS_JSON).replace("{base}", "NULL")
 
 
 class Equality(NamedTuple):

@@ -8,6 +8,8 @@ from psycopg2.sql import SQL, Composable, Identifier
 
 from bemi_django.log.live.code_of_others import code_of_others
 from bemi_django.masking import flat_types
+from bemi_django.verification.table.key_columns import KeyColumn, read_key
+from bemi_django.verification.table.transaction_ids import whole_xid
 from bemi_django.verification.table.versions import TableVersion, own_versions, read_versions
 
 _TABLE = """
@@ -15,29 +17,29 @@ SELECT n.nspname, c.relname, c.relkind = 'p', row_security_active(c.oid), curren
        c.xmin::text::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s
 """
-# The operator is the one of the index, whatever the search_path has.
-_KEY = """
-SELECT a.attname, format_type(a.atttypid, -1), format('OPERATOR(%%I.%%s)', on_.nspname, o.oprname),
-       i.xmin::text::bigint
-FROM pg_index i
-CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indclass::oid[]) WITH ORDINALITY k (attnum, class, place)
-JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-JOIN pg_opclass x ON x.oid = k.class
-JOIN pg_amop p ON p.amopfamily = x.opcfamily AND p.amopstrategy = 3
-    AND p.amoplefttype = x.opcintype AND p.amoprighttype = x.opcintype
-JOIN pg_operator o ON o.oid = p.amopopr
-JOIN pg_namespace on_ ON on_.oid = o.oprnamespace
-WHERE i.indrelid = %s AND i.indisprimary AND k.place <= i.indnkeyatts ORDER BY k.place
-"""
-# Renaming a value of an enum or an attribute of a composite type changes no row.
+# Renaming a value of an enum or an attribute of a composite type changes no row. They may be parts of others.
 _COLUMNS = """
+WITH RECURSIVE used (attnum, oid) AS (
+    SELECT a.attnum, a.atttypid FROM pg_attribute a
+    WHERE a.attrelid = %(table)s AND a.attnum > 0 AND NOT a.attisdropped
+    UNION
+    SELECT u.attnum, part.oid FROM used u JOIN pg_type t USING (oid) CROSS JOIN LATERAL (
+        SELECT each FROM unnest(ARRAY[t.typelem, t.typbasetype]) each WHERE each <> 0
+        UNION ALL
+        SELECT r.rngsubtype FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
+        UNION ALL
+        SELECT f.atttypid FROM pg_attribute f
+        WHERE t.typtype = 'c' AND f.attrelid = t.typrelid AND f.attnum > 0 AND NOT f.attisdropped) part (oid)
+)
 SELECT a.attname, a.atttypid::bigint, {oid}, a.xmin::text::bigint, ARRAY(
-    SELECT e.xmin::text::bigint FROM pg_enum e WHERE e.enumtypid IN (t.oid, t.typelem, t.typbasetype)
+    SELECT e.xmin::text::bigint FROM used u JOIN pg_enum e ON e.enumtypid = u.oid WHERE u.attnum = a.attnum
     UNION ALL
-    SELECT f.xmin::text::bigint FROM pg_type u JOIN pg_attribute f ON f.attrelid = u.typrelid
-    WHERE u.oid IN (t.oid, t.typelem, t.typbasetype) AND u.typtype = 'c')
-FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+    SELECT f.xmin::text::bigint
+    FROM used u JOIN pg_type t ON t.oid = u.oid AND t.typtype = 'c'
+    JOIN pg_attribute f ON f.attrelid = t.typrelid
+    WHERE u.attnum = a.attnum)
+FROM pg_attribute a
+WHERE a.attrelid = %(table)s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
 """.replace("{oid}", flat_types.OID.format("a.atttypid"))
 # A partition that is a foreign table has its rows, and their changes, in the WAL of another server.
 _LEAVES = """
@@ -45,18 +47,6 @@ SELECT c.oid::bigint, n.nspname, c.relname, c.relkind = 'f' FROM pg_partition_tr
 JOIN pg_class c ON c.oid = p.relid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE p.isleaf AND c.relkind IN ('r', 'f') ORDER BY c.oid
 """
-
-
-class KeyColumn(NamedTuple):
-    """A column of the primary key, its type as SQL, and the operator that compares two of its values.
-
-    ``indexed`` is the transaction that made the index, as ALTER does when it gives the column another type.
-    """
-
-    name: str
-    type: str
-    equals: str
-    indexed: int
 
 
 class TableColumn(NamedTuple):
@@ -141,9 +131,8 @@ def read_table(server: Any, oid: int) -> ComparedTable | None:
             )
         elif others := code_of_others(cursor, oid):
             obstacle = f"reading it may run code of {', '.join(others)} as a superuser: use another role"
-        cursor.execute(_KEY, [oid])
-        key = [KeyColumn._make((*row, whole_xid(xid, latest))) for *row, xid in cursor.fetchall()]
-        cursor.execute(_COLUMNS, [oid])
+        key = read_key(cursor, oid, latest)
+        cursor.execute(_COLUMNS, {"table": oid})
         columns = {
             column: TableColumn(
                 type_,
@@ -181,19 +170,6 @@ def read_table(server: Any, oid: int) -> ComparedTable | None:
         frozenset(altered),
         latest,
     )
-
-
-def whole_xid(xid: int, latest: int) -> int:
-    """Return the 64-bit id of a transaction.
-
-    Args:
-        xid: Its lower 32 bits; at most two billion transactions away from ``latest``.
-        latest: The 64-bit id of a recent transaction.
-    """
-    if xid < 3:
-        return 0
-    distance = (latest - xid) & 0xFFFFFFFF
-    return max(latest - (distance if distance < 0x80000000 else distance - 0x100000000), 0)
 
 
 def _since(versions: list[TableVersion], names: set[tuple[str, str]]) -> TableVersion | None:

@@ -218,9 +218,9 @@ def _matches(table: ComparedTable) -> Composable:
     # In a key, a null is that of JSON.
     return SQL(" AND ").join(
         SQL(
-            "_bemi_row.{} {} coalesce(_bemi_wanted.{}, 'null')"
+            "_bemi_row.{}::{} {} coalesce(_bemi_wanted.{}, 'null')"
             if column.type == "jsonb"
-            else "_bemi_row.{} {} _bemi_wanted.{}"
-        ).format(Identifier(column.name), SQL(column.equals), Identifier(f"k{number}"))
+            else "_bemi_row.{}::{} {} _bemi_wanted.{}"
+        ).format(Identifier(column.name), SQL(column.type), SQL(column.equals), Identifier(f"k{number}"))
         for number, column in enumerate(table.key)
     )

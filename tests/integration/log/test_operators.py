@@ -141,3 +141,21 @@ def test_rows_are_found_with_the_operators_of_their_keys(
     # What they are good for.
     execute("SELECT k = k FROM lab.parent")
     assert len(execute("SELECT * FROM before.caught")) == (0 if type_ in SAFE else 1)
+
+
+def test_rows_are_found_by_a_domain_over_an_enum(pipeline: Pipeline) -> None:
+    """Not even the server has an operator for it."""
+    execute("CREATE TYPE lab.mood AS ENUM ('calm', 'angry'); CREATE DOMAIN lab.felt AS lab.mood")
+    execute("CREATE DOMAIN lab.feeling AS lab.felt")
+    execute("CREATE TABLE lab.parent (k lab.feeling PRIMARY KEY, note text, u lab.feeling UNIQUE)")
+    execute("INSERT INTO lab.parent VALUES ('calm', 'x', 'angry'), ('angry', 'y', NULL)")
+    pipeline.drain()
+    execute("UPDATE lab.parent SET note = 'z', k = 'calm', u = NULL WHERE k::lab.mood = 'calm'")
+    execute("DELETE FROM lab.parent WHERE note = 'y'")
+    pipeline.drain()
+    changed = Change.objects.filter(schema="lab").exclude(operation="CREATE")
+    blamed = blame_row(changed[0].place, "calm")
+    assert blamed["note"].change == changed[0]
+    assert changed.revert().is_applied
+    found = execute("SELECT k::text, note, u::text FROM lab.parent ORDER BY note")
+    assert found == [("calm", "x", "angry"), ("angry", "y", None)]

@@ -327,14 +327,29 @@ CASES = {
         ),
         "2 rows, 1 with values that ALTER changed",
     ),
-    "rename an attribute of a type": Case(
+    "rename values of an enum in a key": Case(
         (
-            "CREATE TYPE lab.pair AS (a int, b int)",
-            "CREATE TABLE lab.t (id int PRIMARY KEY, pair lab.pair)",
-            "INSERT INTO lab.t VALUES (1, ROW(1, 2))",
+            "CREATE TYPE lab.mood AS ENUM ('sad', 'happy', 'angry')",
+            "CREATE DOMAIN lab.feeling AS lab.mood",
+            "CREATE TABLE lab.t (id lab.feeling, n int, word text, PRIMARY KEY (id, n))",
+            "INSERT INTO lab.t VALUES ('sad', 1, 'a'), ('happy', 1, 'b'), ('angry', 1, 'c')",
+            "ALTER TYPE lab.mood RENAME VALUE 'happy' TO 'glad'",
+            "ALTER TYPE lab.mood RENAME VALUE 'sad' TO 'happy'",
+            "INSERT INTO lab.t VALUES ('happy', 2, 'd')",
+        ),
+        "4 rows, 2 with keys that ALTER changed, 1 with values that ALTER changed",
+        "INSERT INTO lab.t VALUES ('angry', 2, 'z')",
+    ),
+    "rename an attribute of a type, and a value in it": Case(
+        (
+            "CREATE TYPE lab.mood AS ENUM ('sad')",
+            "CREATE TYPE lab.pair AS (a int, b lab.mood)",
+            "CREATE TABLE lab.t (id int PRIMARY KEY, pair lab.pair, pairs lab.pair[])",
+            "INSERT INTO lab.t VALUES (1, ROW(1, 'sad'), NULL), (2, NULL, ARRAY[ROW(1, 'sad')]::lab.pair[])",
+            "ALTER TYPE lab.mood RENAME VALUE 'sad' TO 'blue'",
             "ALTER TYPE lab.pair RENAME ATTRIBUTE b TO c CASCADE",
         ),
-        "1 rows, 1 with values that ALTER changed",
+        "2 rows, 2 with values that ALTER changed",
     ),
     "another key": Case(
         (
@@ -416,10 +431,12 @@ CASES = {
             *PARTED,
             "ALTER TABLE lab.t DETACH PARTITION lab.t_b",
             "DELETE FROM lab.t_b WHERE id = 2",
+            "UPDATE lab.t_b SET n = 31 WHERE id = 3",
             "INSERT INTO lab.t_b VALUES (8, 'b', 80)",
-            "ALTER TABLE lab.t ATTACH PARTITION lab.t_b FOR VALUES IN ('b')",
+            "ALTER TABLE lab.t_b RENAME TO t_c",
+            "ALTER TABLE lab.t ATTACH PARTITION lab.t_c FOR VALUES IN ('b')",
         ),
-        "3 rows, 1 in a partition that was attached, 1 of a partition that was dropped or detached",
+        "3 rows, 2 in a partition that was attached, 1 of a partition that was dropped or detached",
         "INSERT INTO lab.t VALUES (99, 'a')",
     ),
     "a table that was a partition": Case(

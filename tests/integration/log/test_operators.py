@@ -157,5 +157,6 @@ def test_rows_are_found_by_a_domain_over_an_enum(pipeline: Pipeline) -> None:
     blamed = blame_row(changed[0].place, "calm")
     assert blamed["note"].change == changed[0]
     assert changed.revert().is_applied
+    pipeline.drain()
     found = execute("SELECT k::text, note, u::text FROM lab.parent ORDER BY note")
     assert found == [("calm", "x", "angry"), ("angry", "y", None)]

@@ -1,9 +1,10 @@
-"""Route the audit trail to the database that holds it."""
+"""Route the audit trail to the database that holds it, and the past to the one that shows it."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.db import connections, router
 from django.db.models import Model
 
 from bemi_django import conf, destinations
@@ -32,3 +33,34 @@ class BemiRouter:
         Every database gets triggers; the operation that creates the log checks for its destination.
         """
         return True if app_label == _APP else None
+
+
+class PastRouter:
+    """Read models inside ``as_of()`` from the database that they are written to, if that one is in the past.
+
+    Otherwise a router that lets models be read from a replica would lead to the present.
+    """
+
+    def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
+        """Return the alias of the database that is in the past, if other routers lead past it."""
+        past = [
+            one.alias for one in connections.all(initialized_only=True) if getattr(one, "bemi_past", None)
+        ]
+        if not past:
+            return None
+        answers = (one.db_for_read(model, **hints) for one in router.routers if _can_answer(one))
+        chosen = next(filter(None, answers), None)
+        if chosen is None or chosen in past:
+            return None
+        home = router.db_for_write(model, **hints)
+        return home if home in past else None
+
+
+def lead_to_past() -> None:
+    """Add the router of the past to those of the process, in front, unless it is there."""
+    if not any(isinstance(one, PastRouter) for one in router.routers):
+        router.routers.insert(0, PastRouter())
+
+
+def _can_answer(one: Any) -> bool:
+    return hasattr(one, "db_for_read") and not isinstance(one, PastRouter)

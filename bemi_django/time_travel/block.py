@@ -20,6 +20,7 @@ from bemi_django.exceptions import (
     first_line,
     sqlstate_of,
 )
+from bemi_django.routers import lead_to_past
 from bemi_django.schema import installed, search_path
 from bemi_django.schema.database_names import database_name
 from bemi_django.time_travel import cursor_paths
@@ -65,6 +66,7 @@ def as_of(
         PastIsReadOnly: The block tries to write.
     """
     connection = connections[using]
+    lead_to_past()
     outer: Past | None = getattr(connection, "bemi_past", None)
     with ExitStack() as stack:
         past = stack.enter_context(

@@ -50,6 +50,26 @@ def skus() -> list[str]:
     return list(Product.objects.order_by("sku").values_list("sku", flat=True))
 
 
+class ReadsElsewhere:
+    """A router that lets models be read from a replica."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "other"
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "default"
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_models_that_are_read_from_a_replica_are_read_from_the_past(moment: str, settings: Any) -> None:
+    settings.DATABASE_ROUTERS = [ReadsElsewhere()]
+    assert skus() == []
+    with as_of(moment):
+        assert skus() == ["a", "b"] and Product.objects.using("other").count() == 0
+        assert [one.category.name for one in Product.objects.all()] == ["old", "old"]
+    assert skus() == []
+
+
 def test_tables_that_stay_in_the_present_are_read_beside_the_past(moment: str) -> None:
     products = Product.objects.order_by("sku").values_list("sku", "category__name")
     with as_of(moment, present=["shop_category", "django_session", "no_such_table"]):

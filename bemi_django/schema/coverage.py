@@ -129,13 +129,17 @@ def summary(tables: Sequence[TableCoverage], *, is_plan: bool = False) -> str:
 def unmatched_patterns(using: str) -> list[str]:
     """Return the patterns of the tables to track that match no table of a database.
 
+    A schema of the search path may be empty: by default, they are returned only if none of them matches.
+
     Raises:
         NotInstalled: ``migrate`` was not run.
     """
     include = chosen_tables.included(using)
     with connections[using].cursor() as cursor:
         cursor.execute(_UNMATCHED, [chosen_tables.like(include)])
-        return [include[number - 1] for (number,) in cursor.fetchall()]
+        found = [include[number - 1] for (number,) in cursor.fetchall()]
+    is_default = not conf.include(())
+    return [] if is_default and len(found) < len(include) else found
 
 
 def has_event_triggers(using: str) -> bool:

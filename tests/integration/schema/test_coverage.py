@@ -78,6 +78,14 @@ def test_a_project_with_a_search_path_of_its_own_is_tracked(schemas: None) -> No
     assert warnings_of("bemi.W013") == []
 
 
+def test_an_empty_schema_of_the_search_path_is_no_warning_unless_all_are(schemas: None) -> None:
+    with new_sessions_with("-c search_path=attic,public"):
+        assert warnings_of("bemi.W013") == []
+    with new_sessions_with("-c search_path=attic,data"):
+        (message,) = warnings_of("bemi.W013")
+    assert "attic.*, data.*" in message.msg
+
+
 def test_patterns_that_match_nothing_are_reported(schemas: None, settings: Any) -> None:
     settings.BEMI_INCLUDE = ["public.*", "nowhere.*", "attic.*", "public.todo"]
     assert coverage.unmatched_patterns("default") == ["nowhere.*", "attic.*"]

@@ -93,6 +93,7 @@ def _read_settings_again(*, setting: str, **kwargs: Any) -> None:
 
 def _track_new_tables(using: str, verbosity: int = 1, stdout: Any = None, **kwargs: Any) -> None:
     from bemi_django import checks, conf, destinations
+    from bemi_django.events.operator_context import record_sync
     from bemi_django.exceptions import NotInstalled
     from bemi_django.schema import installed
     from bemi_django.schema.database_names import database_option
@@ -104,7 +105,10 @@ def _track_new_tables(using: str, verbosity: int = 1, stdout: Any = None, **kwar
         # A standby has what its primary has.
         if installed.is_standby(using):
             return
-        failed = catalog_state.sync_if_changed(using)
+        outcome = catalog_state.sync_if_changed(using)
+        failed = outcome.failed
+        if conf.is_source(using):
+            record_sync(outcome.done, None, using)
     except NotInstalled:
         return
     except DatabaseError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,7 +17,9 @@ from bemi_django.log.lossless_json import dumps
 _SUFFIXES = (".json", ".html")
 
 
-def export(disclosure: Disclosure, name: str, target: Path) -> tuple[list[Path], int]:
+def export(
+    disclosure: Disclosure, name: str, target: Path, record: Callable[[int], object]
+) -> tuple[list[Path], int]:
     """Write the changes to ``subject.json`` and ``subject.html`` in a directory, or to one such file.
 
     The files can be read by the user of the process only, and appear when they are complete.
@@ -26,6 +28,8 @@ def export(disclosure: Disclosure, name: str, target: Path) -> tuple[list[Path],
         disclosure: What the log has.
         name: What the object is called, for the files.
         target: The directory, or a file whose name ends with ``.json`` or ``.html``.
+        record: Called with the number of changes when the files are complete. They appear only if it
+            returns.
 
     Returns:
         The files, and the number of changes.
@@ -38,6 +42,7 @@ def export(disclosure: Disclosure, name: str, target: Path) -> tuple[list[Path],
         with ExitStack() as stack:
             files = {path.suffix: stack.enter_context(_new_file(path)) for path in paths}
             number = _write(disclosure, name, files)
+            record(number)
     except OSError as error:
         raise BemiError(f"cannot write {error.filename or target}: {error.strerror}") from error
     return paths, number

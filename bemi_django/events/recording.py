@@ -16,7 +16,7 @@ from bemi_django.events.emission import VIEWED, key_with_masks, message, require
 from bemi_django.exceptions import BemiError
 from bemi_django.log.keys import json_of, key_of
 from bemi_django.log.lossless_json import dumps
-from bemi_django.log.places import table_name
+from bemi_django.log.places import Place, table_name
 from bemi_django.mask_rules import configured_masks
 from bemi_django.masking.flat_types import type_named
 from bemi_django.masking.rules import ColumnMask, Rules
@@ -24,12 +24,14 @@ from bemi_django.wire import EVENT_PREFIX
 
 logger = logging.getLogger(__name__)
 
+#: An object; or the table of a row without a model, and its key as the log has it.
+Row = models.Model | tuple[Place, str]
 _SAVEPOINT = "_bemi_event"
 
 
 def emit(
     event: str,
-    instance: models.Model | None = None,
+    of: Row | None = None,
     details: Mapping[str, Any] | None = None,
     *,
     using: str | None = None,
@@ -39,7 +41,7 @@ def emit(
 
     Args:
         event: Its name.
-        instance: The object that it happened to.
+        of: The object, or the row, that it happened to.
         details: What else is known.
         using: Alias of the database that it is written to; by default the one of the object, or ``default``.
         outlives_rollback: Whether it stays if the transaction is rolled back in which it is written.
@@ -50,13 +52,13 @@ def emit(
         django.db.Error: The event could not be written.
     """
     require_name(event)
+    instance = of if isinstance(of, models.Model) else None
     if instance is not None and instance.pk is None:
         raise ValueError("the object has no primary key: save it before you record what happened to it")
     present = context.current()
     if not conf.captures() or context.is_skipping(present):
         return
-    schema, table = (None, None) if instance is None else table_name(_concrete(instance))
-    key = None if instance is None or table is None else _key(instance, schema or "public", table)
+    schema, table, key = _named(of)
     rest = message(event, present, details, table, key, schema)
     is_alone = outlives_rollback or event == VIEWED
     known = False
@@ -125,6 +127,16 @@ def _aliases(instance: models.Model | None) -> Iterator[str]:
 
 def _concrete(instance: models.Model) -> type[models.Model]:
     return instance._meta.concrete_model or instance.__class__
+
+
+def _named(of: Row | None) -> tuple[str | None, str | None, str | None]:
+    """Return the schema, as far as it is known, the table and the key of a row."""
+    if of is None:
+        return None, None, None
+    if isinstance(of, tuple):
+        return of[0].schema, of[0].table, of[1]
+    schema, table = table_name(_concrete(of))
+    return schema, table, _key(of, schema or "public", table)
 
 
 def _key(instance: models.Model, schema: str, table: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -76,7 +76,11 @@ class RetriedLetters(NamedTuple):
     removed: int = 0
 
 
-def retry(config: WorkerConfig, dismiss: Callable[[int], object] | None = None) -> RetriedLetters:
+def retry(
+    config: WorkerConfig,
+    dismiss: Callable[[int], object] | None = None,
+    who: Mapping[str, Any] = _WHO,
+) -> RetriedLetters:
     """Replace the incomplete changes of dead letters where their messages can be read now.
 
     A letter that still cannot be read is left and does not keep the others. Letters whose change is no longer
@@ -86,6 +90,7 @@ def retry(config: WorkerConfig, dismiss: Callable[[int], object] | None = None) 
         config: The worker whose letters are read.
         dismiss: Also remove letters that belong to no change, such as those of contexts: the rows have such a
             context as text already. Called with their number before they are gone; what it raises keeps them.
+        who: Who replaces changes, for the chain of a sealed log.
     """
     with (
         closing(connect_source(config)) as server,
@@ -101,7 +106,7 @@ def retry(config: WorkerConfig, dismiss: Callable[[int], object] | None = None) 
                 removed += cursor.rowcount
                 if cursor.rowcount:
                     dismiss(cursor.rowcount)
-        mended = sum(_mend_batches(config, writer, destination))
+        mended = sum(_mend_batches(config, writer, destination, who))
         with destination, destination.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM _bemi.dead_letters WHERE slot = %s", [config.slot])
             (kept,) = cursor.fetchone()
@@ -123,7 +128,9 @@ def _writer(server: Any, calculator: Calculator, config: WorkerConfig) -> RowWri
     return writer
 
 
-def _mend_batches(config: WorkerConfig, writer: RowWriter, destination: Any) -> Iterator[int]:
+def _mend_batches(
+    config: WorkerConfig, writer: RowWriter, destination: Any, who: Mapping[str, Any]
+) -> Iterator[int]:
     """Yield the number of letters of each batch that became complete changes; each is a transaction."""
     last = 0
     while True:
@@ -134,7 +141,7 @@ def _mend_batches(config: WorkerConfig, writer: RowWriter, destination: Any) -> 
                 return
             copier = _Copier(is_sealing(cursor, config.slot))
             yield sum(_mend(cursor, writer, copier, *letter) for letter in letters)
-            note_replaced(cursor, copier.sealed, _WHO)
+            note_replaced(cursor, copier.sealed, who)
             last = letters[-1][0]
 
 

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connections, transaction
 
 from bemi_django import conf
+from bemi_django.events.operator_context import record_command, record_sync
 from bemi_django.exceptions import sqlstate_of
 from bemi_django.schema import sql, tracking
 
@@ -15,13 +16,16 @@ from bemi_django.schema import sql, tracking
 #: alter the same, or each waits for the other one.
 _IS_THERE = ("23505", "42P06", "42P07", "42710", "42723", "40P01", "XX000")
 
+_COMMAND = "bemi install"
 
-def install(command: BaseCommand, source: str) -> None:
+
+def install(command: BaseCommand, source: str, reason: str | None) -> None:
     """Create what is missing in the source and the database of the log, and track the tables.
 
     Args:
         command: The command, for its output.
         source: Alias of the source.
+        reason: Why, for the log, if there is one already.
     """
     for alias, parts in _parts(source):
         statement = sql.install("bemi", *parts, log=conf.table())
@@ -32,7 +36,10 @@ def install(command: BaseCommand, source: str) -> None:
                 raise
             # Another session has installed them meanwhile.
             _execute(alias, statement)
-    for line in tracking.sync(source, report=command.stdout.write).failed:
+    record_command("installed", {}, _COMMAND, {}, source, reason)
+    outcome = tracking.sync(source, report=command.stdout.write)
+    record_sync(outcome.done, _COMMAND, source, reason)
+    for line in outcome.failed:
         command.stderr.write(f"not done: {line}")
     command.stdout.write("installed; recording begins with 'bemi run'")
 

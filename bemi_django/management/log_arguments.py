@@ -6,7 +6,7 @@ import uuid
 from argparse import REMAINDER, ArgumentParser
 from typing import Any
 
-from bemi_django.management.subcommand import add_subcommand
+from bemi_django.management.subcommand import add_reason, add_subcommand
 
 IGNORE_POLICIES = "--ignore-policies"
 _MOMENT = "an ISO 8601 datetime, an LSN, a transaction id, or the id of a change (the state after it)"
@@ -64,6 +64,7 @@ def blame(added: Any) -> ArgumentParser:
         metavar="OBJECT",
         help="app.Model:key, such as shop.Product:42 (composite keys as 7,2 or JSON); or schema.table:key",
     )
+    add_reason(blame)
     return blame
 
 
@@ -78,6 +79,8 @@ def as_of(added: Any) -> ArgumentParser:
         help="read tables although row-level security applies to the role: rows that have changed since the "
         "moment are shown whatever the policies say",
     )
+    # Behind the moment, it would be one of the other command.
+    add_reason(as_of)
     as_of.add_argument("moment", help=_MOMENT)
     as_of.add_argument(
         "arguments", nargs=REMAINDER, metavar="-- COMMAND ...", help="such as: -- dumpdata app.Model"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
-from bemi_django.management.subcommand import add_subcommand
+from bemi_django.management.subcommand import add_reason, add_subcommand
 from bemi_django.wire.table_name import LONGEST
 
 # What is no name, and what the server keeps for other things.
@@ -14,7 +14,11 @@ _NO_ROLES = ("", "none", "public")
 
 def install(added: Any) -> ArgumentParser:
     """Add ``bemi install``."""
-    return add_subcommand(added, "install", "create what recording needs in the source and the destination")
+    install = add_subcommand(
+        added, "install", "create what recording needs in the source and the destination"
+    )
+    add_reason(install)
+    return install
 
 
 def uninstall(added: Any) -> ArgumentParser:
@@ -33,6 +37,7 @@ def uninstall(added: Any) -> ArgumentParser:
         dest="interactive",
         help="do not ask at a terminal whether to delete a log that has changes",
     )
+    add_reason(uninstall)
     return uninstall
 
 
@@ -48,6 +53,7 @@ def sync(added: Any) -> ArgumentParser:
         help="also create the replication slot: recording begins now, and not with the first 'bemi run', "
         "before which the server keeps all WAL",
     )
+    add_reason(sync)
     return sync
 
 

@@ -9,10 +9,10 @@ from django.core.management.base import BaseCommand, CommandError
 
 from bemi_django import destinations
 from bemi_django.capture.context import bound_context
+from bemi_django.events.operator_context import operator_context
 from bemi_django.exceptions import BemiError, PlanChanged, RevertConflict
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.querysets.changes_everywhere import ChangesEverywhere
-from bemi_django.management.operator_context import operator_context
 from bemi_django.models import Change
 from bemi_django.revert import Plan
 from bemi_django.revert import revert as revert_changes

@@ -26,6 +26,11 @@ def add_subcommand(added: Any, name: str, summary: str) -> ArgumentParser:
     return subcommand
 
 
+def add_reason(subcommand: ArgumentParser) -> None:
+    """Add ``--reason`` to a subcommand of which the log says who has run it."""
+    subcommand.add_argument("--reason", metavar="TEXT", help="why, for the log")
+
+
 def add_choice_of_log(subcommand: ArgumentParser) -> None:
     """Add ``--destination``."""
     subcommand.add_argument(

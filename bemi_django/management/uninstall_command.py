@@ -8,16 +8,14 @@ from typing import Any, NamedTuple
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.recorder import MigrationRecorder
 
 from bemi_django import conf
+from bemi_django.events.operator_context import operator_context, record_command
 from bemi_django.exceptions import IsStandby, first_line
 from bemi_django.ingest.stream.ending import record_end
-from bemi_django.management.operator_context import operator_context
+from bemi_django.management.unapplied_migrations import unapply
 from bemi_django.management.worker.configured_worker import worker_config
-from bemi_django.schema import computation, installed, tenancy
+from bemi_django.schema import computation, installed
 from bemi_django.schema.removal import dependents, installation, remains
 from bemi_django.schema.replication.slots import slot_of
 from bemi_django.schema.sql import Installer
@@ -28,18 +26,23 @@ _NAMES = {
     "alembic": "an Alembic revision (downgrade it)",
     "bemi": "'bemi install' ('bemi uninstall')",
 }
+_COMMAND = "bemi uninstall"
 _Report = Callable[[str], object]
 _CHECKPOINTS = "SELECT slot FROM _bemi.checkpoint"
 
 
 class _Work(NamedTuple):
-    """What to do: in which databases, for whom, whether the log stays and why, and whether only to print."""
+    """What to do: in which databases, for whom, whether the log stays and why; and whether only to print.
+
+    ``kept_because`` is None if the log does not stay; ``reason`` is for the log.
+    """
 
     source: str
     aliases: Sequence[str]
     installers: Sequence[Installer]
     kept_because: str | None
     dry_run: bool
+    reason: str | None
 
     @property
     def without_log(self) -> Sequence[str]:
@@ -57,7 +60,7 @@ def uninstall(
     Args:
         command: The command, for its output.
         source: Alias of the source.
-        options: ``keep_log``, ``dry_run`` and ``interactive`` of the command line.
+        options: ``keep_log``, ``dry_run``, ``reason`` and ``interactive`` of the command line.
         installers: Those who need the installation no longer.
 
     Raises:
@@ -108,7 +111,7 @@ def _work(source: str, options: dict[str, Any], installers: Sequence[Installer])
     if users:
         kept_because = f"changes of {', '.join(users)} are recorded in it"
     aliases = [source] if users or destination == source else [source, destination]
-    return _Work(source, aliases, installers, kept_because, options["dry_run"])
+    return _Work(source, aliases, installers, kept_because, options["dry_run"], options["reason"])
 
 
 def _other_sources(source: str) -> list[str]:
@@ -138,11 +141,13 @@ def _others(work: _Work) -> list[str]:
 
 
 def _step_back(command: BaseCommand, work: _Work, needed: Sequence[str]) -> None:
-    """Only remember that these installers need nothing any more."""
+    """Only remember that these installers need nothing any more, and who has said so."""
     if not work.dry_run:
+        details = {"goes_on_for": list(needed)}
+        record_command("uninstalled", details, _COMMAND, {}, work.source, work.reason)
         for alias in work.aliases:
             installation.step_back(alias, work.installers)
-            _unapply(alias, work)
+            unapply(alias, work.installers)
     names = " and ".join(_NAMES[name] for name in needed)
     command.stdout.write(f"recording goes on, because it was also installed by {names}")
 
@@ -167,12 +172,12 @@ def _remove(command: BaseCommand, work: _Work, slots: Sequence[remains.OwnSlot],
     if not work.dry_run:
         if work.kept_because is not None:
             # The log says who has ended it.
-            who = operator_context("bemi uninstall", {"keep_log": True}, work.source, None)
+            who = operator_context(_COMMAND, {"keep_log": True}, work.source, work.reason)
             for slot in slots:
                 record_end(worker_config(work.source, slot.name), who)
         for alias in work.aliases:
             # From here on, migrate installs what is missing.
-            _unapply(alias, work)
+            unapply(alias, work.installers)
     others = _drop_slots(work, slots, report)
     for line in installation.tracked(work.source, work.dry_run):
         report(line)
@@ -220,28 +225,6 @@ def _remove_objects(work: _Work, alias: str, left: list[str]) -> Iterator[str]:
         left.append(line)
     elif is_dropped:
         yield f"role: {computation.ROLE}"
-
-
-def _unapply(alias: str, work: _Work) -> None:
-    """Make Django forget the migrations, so that it can run them again."""
-    if "django" in work.installers:
-        # Those of a tenant have installed nothing.
-        with tenancy.in_schema(alias, tenancy.public_schema()):
-            _forget_migrations(connections[alias])
-
-
-def _forget_migrations(connection: BaseDatabaseWrapper) -> None:
-    recorder = MigrationRecorder(connection)
-    applied = recorder.applied_migrations()
-    ours = [name for app, name in applied if app == _APP]
-    graph = MigrationLoader(connection).graph
-    for name in ours:
-        node = graph.node_map.get((_APP, name))
-        for child in node.children if node else ():
-            if child.key in applied and child.key[0] != _APP:
-                raise CommandError(f"the migration {'.'.join(child.key)} depends on {_APP}: unapply it first")
-    for name in ours:
-        recorder.record_unapplied(_APP, name)
 
 
 def _hint(installers: Sequence[Installer]) -> str:

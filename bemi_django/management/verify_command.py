@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from bemi_django import conf, destinations
-from bemi_django.management.operator_context import operator_context
+from bemi_django.events.operator_context import operator_context
 from bemi_django.management.subcommand import INTERRUPTED
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.schema.database_names import database_name

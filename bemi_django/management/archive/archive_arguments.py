@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from bemi_django.management.subcommand import add_subcommand
+from bemi_django.management.subcommand import add_reason, add_subcommand
 
 _WHERE = "directory of the archive, or an address such as s3://bucket/folder (default: BEMI_ARCHIVE)"
 
@@ -22,7 +22,7 @@ def archive(added: Any) -> ArgumentParser:
         action="store_true",
         help="leave the changes in the log; a role that only reads it may do this",
     )
-    archive.add_argument("--reason", metavar="TEXT", help="why they are dropped, for the record")
+    archive.add_argument("--reason", metavar="TEXT", help="why, for the record")
     actions = archive.add_subparsers(dest="action", title="actions", metavar="action", help="what else to do")
     query = add_subcommand(actions, "query", "ask the archived changes in SQL, with DuckDB")
     query.add_argument("sql", metavar="SQL", help='one SELECT, such as: "SELECT count(*) FROM changes"')
@@ -30,6 +30,7 @@ def archive(added: Any) -> ArgumentParser:
     output = query.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print an object of JSON for each row")
     output.add_argument("--csv", action="store_true", help="print CSV, with a line of names")
+    add_reason(query)
     return archive
 
 
@@ -44,4 +45,5 @@ def import_month(added: Any) -> ArgumentParser:
         help="if a part of the month is in the log, bring back the changes that are not; what both have "
         "stays as the log has it",
     )
+    add_reason(parser)
     return parser

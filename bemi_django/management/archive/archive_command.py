@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError
 
 from bemi_django import conf
+from bemi_django.events.operator_context import operator_context
 from bemi_django.management.archive.answer_output import answer_lines
-from bemi_django.management.operator_context import operator_context
 from bemi_django.management.output.log_output import write_data
+from bemi_django.management.reading.disclosed_reading import record_reading
 from bemi_django.management.subcommand import INTERRUPTED
 from bemi_django.management.verify_command import watching
+from bemi_django.masking.contexts import MASK
+from bemi_django.masking.sql_literals import redact_literals
 from bemi_django.status.units import as_bytes
 
 if TYPE_CHECKING:
@@ -21,11 +24,12 @@ if TYPE_CHECKING:
 _NO_PLACE = "no archive given: add {} DIRECTORY (or s3://bucket/folder), or set BEMI_ARCHIVE"
 
 
-def archive(command: BaseCommand, options: dict[str, Any]) -> None:
+def archive(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
     """Archive the months before another one, or ask the archive.
 
     Args:
         command: The command, for its output.
+        database: Alias of the source whose log gets the record.
         options: ``before``, ``to``, ``keep``, ``reason`` and ``action`` of the command line, and those of
             the action.
 
@@ -35,7 +39,7 @@ def archive(command: BaseCommand, options: dict[str, Any]) -> None:
         BemiError: A month cannot be archived.
     """
     if options["action"] == "query":
-        _query(command, options)
+        _query(command, database, options)
         return
     require("pyarrow")
     from bemi_django.archive.archiving import archive_months
@@ -54,6 +58,9 @@ def archive(command: BaseCommand, options: dict[str, Any]) -> None:
                     f"{before} is not over: give the present month or an earlier one to --before"
                 )
             months = log.months(before)
+            if months:
+                details = {"months": [str(month) for month in months], "archive": location.name}
+                record_reading(command, "bemi archive", details, database, options["reason"])
             remover = Remover(location, _who(options)) if months and not options["keep"] else None
             stopped = archive_months(
                 log,
@@ -93,7 +100,7 @@ def import_month(command: BaseCommand, options: dict[str, Any]) -> None:
     month = _month(options["month"])
     location = open_location(_place(options["place"], "--from"))
     manifest = require_manifest(location, month)
-    who = operator_context("bemi import", {"month": str(month)}, conf.destination(), None)
+    who = operator_context("bemi import", {"month": str(month)}, conf.destination(), options["reason"])
     try:
         with open_log() as log, watching() as watch:
             written = restore(log, location, manifest, watch, options["missing"], who)
@@ -107,7 +114,7 @@ def import_month(command: BaseCommand, options: dict[str, Any]) -> None:
         )
 
 
-def _query(command: BaseCommand, options: dict[str, Any]) -> None:
+def _query(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
     require("pyarrow", "duckdb")
     from bemi_django.archive.location import open_location
     from bemi_django.archive.query.asking import asking
@@ -115,6 +122,9 @@ def _query(command: BaseCommand, options: dict[str, Any]) -> None:
     location = open_location(_place(options["place"], "--from"))
     output = "json" if options["json"] else "csv" if options["csv"] else "table"
     with asking(location, conf.table().name, options["sql"]) as answer:
+        # Whoever may read the log need not see the values that are asked for.
+        details = {"archive": location.name, "query": redact_literals(options["sql"], MASK)}
+        record_reading(command, "bemi archive query", details, database, options["reason"])
         for line in answer_lines(answer.columns, answer.rows, output):
             write_data(command.stdout, line)
 

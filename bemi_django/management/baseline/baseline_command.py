@@ -9,9 +9,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from bemi_django import destinations
 from bemi_django.baseline.baseline import RANGE_ROWS, BaselineOptions, baseline
+from bemi_django.events.operator_context import operator_context
 from bemi_django.management.baseline.named_sink import NamedSink, sink_of
-from bemi_django.management.operator_context import operator_context
-from bemi_django.management.subcommand import INTERRUPTED
+from bemi_django.management.subcommand import INTERRUPTED, add_reason
 from bemi_django.management.verify_command import watching
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.sinks.configured import sink_address
@@ -53,6 +53,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--rate", metavar="ROWS", type=_rate, default=0.0, help="read at most so many rows in a second"
     )
+    add_reason(parser)
 
 
 def record(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
@@ -82,7 +83,7 @@ def record(command: BaseCommand, database: str, options: dict[str, Any]) -> None
                 anew=options["anew"],
                 rows=options["range"],
                 rate=options["rate"],
-                context=operator_context("bemi baseline", arguments, database, None),
+                context=operator_context("bemi baseline", arguments, database, options["reason"]),
                 watch=watch,
                 sink=sink,
             )

@@ -7,7 +7,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from bemi_django.management.operator_context import operator_context
+from bemi_django.events.operator_context import operator_context
+from bemi_django.management.subcommand import add_reason
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.restoration.restore import restore_table
 from bemi_django.schema.replication.slots import slot_of
@@ -30,6 +31,7 @@ def add_options(parser: ArgumentParser) -> None:
         type=_new_name,
         help="the table to create (default: the name with _restored)",
     )
+    add_reason(parser)
 
 
 def restore(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
@@ -47,7 +49,7 @@ def restore(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
     new = options["to"] or (schema, table_name.beside(name, "_restored"))
     moment = None if options["at"] is None else parse(options["at"])
     arguments = {"table": f"{schema}.{name}", "at": options["at"], "to": ".".join(new)}
-    context = operator_context("bemi restore-table", arguments, database, None)
+    context = operator_context("bemi restore-table", arguments, database, options["reason"])
     config = worker_config(database, slot_of(database))
     restored = restore_table(config, (schema, name), new, moment, context)
     for line in restored.report:

@@ -7,20 +7,18 @@ from typing import Any, ClassVar
 
 import psycopg2
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 
 from bemi_django import conf, destinations
 from bemi_django.alerts import configured as alerts
 from bemi_django.exceptions import BemiError, IsStandby, NotInstalled, first_line, sqlstate_of
-from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.management import (
-    blame_command,
     doctor_command,
     install_command,
     revert_command,
     status_command,
+    sync_command,
     uninstall_command,
     verify_command,
 )
@@ -28,30 +26,30 @@ from bemi_django.management.archive import archive_command
 from bemi_django.management.arguments import add_subcommands
 from bemi_django.management.baseline import baseline_command, restore_command
 from bemi_django.management.erasure import erase_command, rewrap_command, subject_command
-from bemi_django.management.log_arguments import IGNORE_POLICIES
-from bemi_django.management.operator_context import record_command
 from bemi_django.management.output.closed_output import ended_with
 from bemi_django.management.output.log_output import VisibleOutput
+from bemi_django.management.reading import as_of_command, blame_command
 from bemi_django.management.retention import convert_command, prune_command
-from bemi_django.management.slot_command import create_slot
 from bemi_django.management.subcommand import CHOSEN_LOG, INTERRUPTED, require_text
-from bemi_django.management.worker import consume_command, letters_command, skip_command, worker_command
+from bemi_django.management.worker import (
+    consume_command,
+    handlers_command,
+    letters_command,
+    skip_command,
+    worker_command,
+)
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.management.worker.stop_signals import interruptible
 from bemi_django.retention import rules
-from bemi_django.schema import coverage, grants, installed, tracking
+from bemi_django.schema import grants, installed
 from bemi_django.schema.django_commands import lost_objects
 from bemi_django.schema.sql import Installer
-from bemi_django.time_travel import as_of
-from bemi_django.time_travel.moments import parse
 
 # What a standby says: that it takes no writes, and that it writes no WAL.
 _READ_ONLY = ("25006", "55000")
 _NO_RIGHT = "42501"
 # A table, a column or a function that the database does not have.
 _UNKNOWN = ("42P01", "42703", "42883")
-#: What ``sync`` says of a table that is not tracked any more.
-_ENDED = "no triggers: "
 #: What works on one log alone, and would do half of what is meant where there are several.
 _OF_ONE_LOG = (
     "archive", "convert", "erase", "handlers", "import", "prune", "restore-table", "retry-dead-letters",
@@ -124,7 +122,7 @@ class Command(BaseCommand):
         return first_line(error)
 
     def _install(self, database: str, options: dict[str, Any]) -> None:
-        install_command.install(self, database)
+        install_command.install(self, database, options["reason"])
 
     def _uninstall(self, database: str, options: dict[str, Any]) -> None:
         uninstall_command.uninstall(self, database, options, self.installers)
@@ -137,28 +135,10 @@ class Command(BaseCommand):
         consume_command.consume(self, database, options)
 
     def _handlers(self, database: str, options: dict[str, Any]) -> None:
-        dispatcher = Dispatcher(database)
-        if options["retry"]:
-            delivered, kept = dispatcher.retry()
-            self.stdout.write(f"{delivered} handled, {kept} kept")
-            return
-        for standing in dispatcher.standings():
-            self.stdout.write(str(standing))
+        handlers_command.show_or_retry(self, database, options)
 
     def _sync(self, database: str, options: dict[str, Any]) -> None:
-        form = "to do: {}" if options["dry_run"] else "{}"
-        outcome = tracking.sync(
-            database, dry_run=options["dry_run"], report=lambda line: self.stdout.write(form.format(line))
-        )
-        ended = [line.removeprefix(_ENDED) for line in outcome.done if line.startswith(_ENDED)]
-        if ended and not options["dry_run"]:
-            record_command("ended_tracking", {"tables": ended}, "bemi sync", {}, database)
-        if outcome.failed:
-            raise CommandError("\n".join(["not done:", *outcome.failed]))
-        is_slot_new = options["create_slot"] and create_slot(self, database, dry_run=options["dry_run"])
-        if not outcome.done and not is_slot_new:
-            self.stdout.write("nothing to do")
-        self.stdout.write(coverage.summary(coverage.read_coverage(database)))
+        sync_command.sync(self, database, options)
 
     def _status(self, database: str, options: dict[str, Any]) -> None:
         status_command.status(self, database, options)
@@ -176,7 +156,7 @@ class Command(BaseCommand):
         verify_command.compare(self, database, options)
 
     def _archive(self, database: str, options: dict[str, Any]) -> None:
-        archive_command.archive(self, options)
+        archive_command.archive(self, database, options)
 
     def _import(self, database: str, options: dict[str, Any]) -> None:
         archive_command.import_month(self, options)
@@ -194,19 +174,7 @@ class Command(BaseCommand):
         convert_command.convert(self, database, options)
 
     def _as_of(self, database: str, options: dict[str, Any]) -> None:
-        given = list(options["arguments"])
-        # Behind the moment, argparse takes it for a part of the command.
-        is_behind = given[:1] == [IGNORE_POLICIES]
-        given = given[is_behind:]
-        name, *arguments = given[given[:1] == ["--"] :] or [""]
-        if not name:
-            raise CommandError("no command given: add one after --, such as: -- dumpdata app.Model")
-        if database != "default":
-            arguments.append(f"--database={database}")
-        ignore_policies = is_behind or options["ignore_policies"]
-        with as_of(parse(options["moment"]), using=database, ignore_policies=ignore_policies):
-            # Not self.stdout, which would end each piece of the command's output with a line feed.
-            call_command(name, *arguments, stdout=options.get("stdout"), stderr=options.get("stderr"))
+        as_of_command.run_as_of(self, database, options)
 
     def _grants(self, database: str, options: dict[str, Any]) -> None:
         roles = options["worker"], options["reader"], options["handlers"], options["owner"]
@@ -218,8 +186,7 @@ class Command(BaseCommand):
         revert_command.revert(self, database, options)
 
     def _blame(self, database: str, options: dict[str, Any]) -> None:
-        for line in blame_command.blame_table(options["object"], database):
-            self.stdout.write(line)
+        blame_command.print_blame(self, database, options)
 
     def _erase(self, database: str, options: dict[str, Any]) -> None:
         erase_command.erase_object(self, database, options)

@@ -11,9 +11,9 @@ from django.core.management.base import BaseCommand, CommandError
 from bemi_django import conf
 from bemi_django.erasure.erase import erase, erase_keys
 from bemi_django.erasure.plan import ErasurePlan, plan_erasure
+from bemi_django.events.operator_context import operator_context
 from bemi_django.management.archive.archive_command import require
 from bemi_django.management.erasure.named_object import instance_named, row_named
-from bemi_django.management.operator_context import operator_context
 from bemi_django.management.subcommand import INTERRUPTED, add_subcommand
 from bemi_django.management.verify_command import watching
 from bemi_django.status.units import as_bytes

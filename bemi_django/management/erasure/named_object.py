@@ -33,7 +33,10 @@ def instance_named(name: str, database: str) -> models.Model | None:
     """
     label, separator, key = name.partition(":")
     if not separator:
-        raise CommandError(f"{name}: the key is missing; use app.Model:key, such as auth.User:1")
+        raise CommandError(
+            f"{name}: the key is missing; use app.Model:key or schema.table:key, such as auth.User:1 or "
+            "public.auth_user:1"
+        )
     try:
         model = apps.get_model(label)
     except (LookupError, ValueError):

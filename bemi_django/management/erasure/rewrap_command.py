@@ -12,8 +12,8 @@ from bemi_django import destinations
 from bemi_django.capture.context import bound_context
 from bemi_django.encryption.master_keys import MasterKeys
 from bemi_django.encryption.rewrapping import rewrap
+from bemi_django.events.operator_context import operator_context
 from bemi_django.events.recording import emit
-from bemi_django.management.operator_context import operator_context
 from bemi_django.management.subcommand import INTERRUPTED, add_subcommand
 from bemi_django.management.verify_command import watching
 from bemi_django.mask_rules import encryption_rules

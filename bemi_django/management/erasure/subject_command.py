@@ -1,4 +1,4 @@
-"""``bemi subject``: write what the log has of a person to files."""
+"""``bemi subject``: write what the log has of a person to files, and record who has had it written."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from django.core.management.base import BaseCommand, CommandError
 
 from bemi_django.disclosure.disclosed import Disclosure
 from bemi_django.disclosure.export import export
+from bemi_django.events.operator_context import record_command
 from bemi_django.management.erasure.named_object import instance_named, row_named
-from bemi_django.management.subcommand import add_subcommand
+from bemi_django.management.subcommand import add_reason, add_subcommand
+
+_COMMAND = "bemi subject"
 
 
 def add_subject(added: Any) -> ArgumentParser:
@@ -36,24 +39,30 @@ def add_subject(added: Any) -> ArgumentParser:
         default=(),
         help="also rows of these tables that refer to it; those that are deleted with it always are",
     )
+    add_reason(parser)
     return parser
 
 
 def export_subject(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
-    """Write what the log has of an object.
+    """Write what the log has of an object, and record it as an event of the object.
 
     Args:
         command: The command, for its output.
         database: Alias of the database of the object.
-        options: ``object``, ``export`` and ``related`` of the command line.
+        options: ``object``, ``export``, ``related`` and ``reason`` of the command line.
 
     Raises:
         CommandError: The log has no changes of such an object.
-        BemiError: A file cannot be written.
+        BemiError: A file cannot be written, or it cannot be recorded who has it written.
     """
     subject = instance_named(options["object"], database) or row_named(options["object"], database)
     disclosure = Disclosure(subject, database, options["related"])
     if disclosure.is_empty:
         raise CommandError("the log has no changes of it: check the key, and that 'bemi run' is running")
-    paths, number = export(disclosure, options["object"], options["export"])
+
+    def record(number: int) -> None:
+        record_command("disclosed", {"changes": number}, _COMMAND, {}, database, options["reason"], subject)
+
+    # Nobody gets it without a record of that.
+    paths, number = export(disclosure, options["object"], options["export"], record)
     command.stdout.write(f"{number} changes written to {' and '.join(map(str, paths))}")

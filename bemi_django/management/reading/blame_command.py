@@ -5,32 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import BaseCommand, CommandError
 
 from bemi_django.log.blame import Blame, blame, blame_row
 from bemi_django.log.lossless_json import dumps
 from bemi_django.management.erasure.named_object import instance_named, row_named
+from bemi_django.management.reading.disclosed_reading import record_reading
 
 _MAX_CHARACTERS = 40
 
 
-def blame_table(name: str, database: str) -> Iterator[str]:
-    """Yield the lines of a table that shows, for each column of a row, the change that gave it its value.
+def print_blame(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
+    """Print which change gave each column of a row its value, and record who has read it.
+
+    Each line of the table has value, previous value, user, time, request and operation.
 
     Args:
-        name: ``app.Model:key``, with commas between the parts of a composite key; or ``schema.table:key``,
-            with the key as it is in ``changes.primary_key``. The row need not exist any more.
+        command: The command, for its output.
         database: Alias of the database of the row.
-
-    Yields:
-        A header, then one line a column: value, previous value, user, time, request and operation.
+        options: ``object`` (``app.Model:key``, with commas between the parts of a composite key; or
+            ``schema.table:key``, with the key as it is in ``changes.primary_key``; the row need not exist
+            any more) and ``reason`` of the command line.
 
     Raises:
         CommandError: If there is no such model or table, if the key is not valid for it, or if the log has no
             change of the row.
     """
-    instance = instance_named(name, database)
-    yield from _table(blame_row(*row_named(name, database)) if instance is None else blame(instance))
+    name = options["object"]
+    row = instance_named(name, database) or row_named(name, database)
+    lines = list(_table(blame_row(*row) if isinstance(row, tuple) else blame(row)))
+    record_reading(command, "bemi blame", {}, database, options["reason"], row)
+    for line in lines:
+        command.stdout.write(line)
 
 
 def _table(found: Mapping[str, Blame]) -> Iterator[str]:

@@ -8,8 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from bemi_django import conf
-from bemi_django.management.operator_context import record_command
-from bemi_django.management.subcommand import INTERRUPTED, add_subcommand
+from bemi_django.events.operator_context import record_command
+from bemi_django.management.subcommand import INTERRUPTED, add_reason, add_subcommand
 from bemi_django.management.verify_command import watching
 from bemi_django.retention.conversion import Converter
 
@@ -32,6 +32,7 @@ def add_convert(added: Any) -> ArgumentParser:
         action="store_true",
         help="then compare the whole table with the log once more, and drop it if the log has all of it",
     )
+    add_reason(parser)
     return parser
 
 
@@ -60,7 +61,8 @@ def convert(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
         raise CommandError(message, returncode=INTERRUPTED) from None
     if converter.standing.changes > before or options["drop"]:
         details = {"table": converter.name, "changes": converter.standing.changes - before}
-        record_command("converted_changes", details, "bemi convert", {"drop": options["drop"]}, database)
+        arguments = {"drop": options["drop"]}
+        record_command("converted_changes", details, "bemi convert", arguments, database, options["reason"])
     end = "; the table was dropped" if options["drop"] else ""
     command.stdout.write(f"{converter.name}: the log has its {converter.standing.changes:,} changes{end}")
 

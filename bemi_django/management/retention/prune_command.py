@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from bemi_django import conf
-from bemi_django.management.operator_context import operator_context
+from bemi_django.events.operator_context import operator_context
 from bemi_django.retention.pruning import Pruned, due, prune
 
 

@@ -13,12 +13,12 @@ from django.db import DatabaseError, connections
 
 from bemi_django.baseline.baseline import BaselineOptions, baseline
 from bemi_django.baseline.baselined import Baselined
+from bemi_django.events.operator_context import operator_context
 from bemi_django.exceptions import BemiError, first_line
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.checkpoint import Checkpoints
 from bemi_django.ingest.stream.connections import connect_destination
 from bemi_django.management.baseline.named_sink import sink_of
-from bemi_django.management.operator_context import operator_context
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.sinks.addresses import ExportAddress
 from bemi_django.wire.queue_address import QueueAddress

@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.core.management.base import BaseCommand
 
 from bemi_django import destinations
+from bemi_django.events.operator_context import operator_context
 from bemi_django.ingest.loop.skipping import skip
-from bemi_django.management.operator_context import operator_context
 from bemi_django.management.output.log_output import log_to
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.wire.lsn import format_lsn

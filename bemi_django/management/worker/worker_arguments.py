@@ -7,7 +7,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 from bemi_django.management.output.log_output import FORMATS
-from bemi_django.management.subcommand import add_subcommand
+from bemi_django.management.subcommand import add_reason, add_subcommand
 from bemi_django.management.worker.consume_command import add_destination_of_run
 from bemi_django.wire.lsn import parse_lsn
 
@@ -21,6 +21,7 @@ def run(added: Any) -> ArgumentParser:
     run.add_argument(
         "--accept-gap", action="store_true", help="if changes were lost, record a gap and continue"
     )
+    run.add_argument("--reason", metavar="TEXT", help="why a gap is accepted, for the log")
     add_destination_of_run(run)
     run.add_argument(
         "--baseline",
@@ -57,6 +58,7 @@ def handlers(added: Any) -> ArgumentParser:
     handlers.add_argument(
         "--retry", action="store_true", help="deliver the changes again that were kept aside"
     )
+    add_reason(handlers)
     return handlers
 
 
@@ -70,7 +72,7 @@ def retry_dead_letters(added: Any) -> ArgumentParser:
         action="store_true",
         help="also remove letters that belong to no change, such as those of invalid contexts",
     )
-    letters.add_argument("--reason", metavar="TEXT", help="why they are removed, for the log")
+    letters.add_argument("--reason", metavar="TEXT", help="why, for the log")
     return letters
 
 

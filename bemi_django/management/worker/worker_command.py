@@ -15,11 +15,11 @@ from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from django.db import DatabaseError, connections
 
 from bemi_django import conf, destinations
+from bemi_django.events.operator_context import operator_context, record_sync
 from bemi_django.exceptions import first_line
 from bemi_django.handlers import MODULE
 from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.ingest.loop.supervisor import Supervisor
-from bemi_django.management.operator_context import operator_context
 from bemi_django.management.output.log_output import log_to
 from bemi_django.management.worker.baseline_beside import recording_baseline
 from bemi_django.management.worker.configured_worker import config_of_sink
@@ -147,8 +147,8 @@ class _DatabaseWork:
                 raise CommandError(_NO_HANDLERS)
             return
         accept_gap = options["accept_gap"] or conf.accept_gap()
-        publish = partial(_publish, output, database)
-        operator = partial(operator_context, "bemi run", {"accept_gap": True}, database, None)
+        publish = partial(_publish, output, database, options["reason"])
+        operator = partial(operator_context, "bemi run", {"accept_gap": True}, database, options["reason"])
         address = sink_address(options["to"])
         # A log alone is asked which rows it has.
         is_for_several = isinstance(address, ExportAddress) or len(destinations.aliases()) > 1
@@ -213,9 +213,10 @@ def _measured(answers: Answers, address: tuple[str, int] | None) -> Iterator[Non
         yield
 
 
-def _publish(output: OutputWrapper, database: str) -> None:
+def _publish(output: OutputWrapper, database: str, reason: str | None) -> None:
     try:
         outcome = tracking.sync(database, report=output.write)
+        record_sync(outcome.done, "bemi run", database, reason)
         if outcome.failed:
             raise CommandError("\n".join(["not done:", *outcome.failed]))
     except DatabaseError as error:

@@ -12,6 +12,7 @@ from django.db import connections
 from bemi_django import conf, destinations
 from bemi_django.schema import tenancy, tracking
 from bemi_django.schema.log_settings.sync import sync_log
+from bemi_django.schema.outcome import Outcome
 
 # A row that is written gets a new transaction id; one that is removed is missing from the count. TRUNCATE
 # writes pg_class: there the columns count that matter to sync.
@@ -57,7 +58,7 @@ class CatalogState(NamedTuple):
 _left: dict[str, CatalogState] = {}
 
 
-def sync_if_changed(using: str) -> list[str]:
+def sync_if_changed(using: str) -> Outcome:
     """Bring a database in line with the settings, unless nothing has changed since that was done last.
 
     No other database is asked: a test may be allowed this one only.
@@ -66,22 +67,23 @@ def sync_if_changed(using: str) -> list[str]:
         using: The alias of the database, of a source, of the log or both.
 
     Returns:
-        Lines that say what could not be done, and why.
+        What was done and what failed.
     """
     # Of a tenant only its own tables: there may be thousands of other tenants.
     schema = tenancy.tenant_schema(using)
     state = _state(using, schema)
     if state is not None and _left.get(using) == state:
-        return []
+        return Outcome([], [])
     forget(using)
-    failed: list[str] = []
-    if conf.is_source(using):
-        failed += tracking.sync_source(using, schema=schema).failed
+    found = [tracking.sync_source(using, schema=schema)] if conf.is_source(using) else []
     if destinations.is_log(using):
-        failed += sync_log(using).failed
-    if not failed and (state := _state(using, schema)):
+        found.append(sync_log(using))
+    outcome = Outcome(
+        [line for part in found for line in part.done], [line for part in found for line in part.failed]
+    )
+    if not outcome.failed and (state := _state(using, schema)):
         _left[using] = state
-    return failed
+    return outcome
 
 
 def forget(using: str | None = None) -> None:

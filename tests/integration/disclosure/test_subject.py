@@ -75,6 +75,11 @@ def test_a_user_gets_what_is_about_them_and_what_they_did(
     assert (place / "subject.json").stat().st_mode & 0o777 == 0o600
     with pytest.raises(CommandError, match="exists: give another place"):
         subject(f"auth.User:{pk}", place)
+    (event,) = drain()
+    assert (event.operation, event.table, event.primary_key) == ("EVENT", "auth_user", str(pk))
+    assert event.context["event"] == "disclosed" and event.context["details"] == {"changes": 5}
+    assert event.context["command"] == "bemi subject" and event.context["os_user"]
+    assert event.context["database_role"]
 
 
 def test_rows_that_belong_to_the_object_are_there(subject: Subject, drain: Drain, tmp_path: Path) -> None:

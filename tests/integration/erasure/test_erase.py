@@ -131,13 +131,14 @@ def test_the_values_of_an_object_are_erased(ann: User, bemi: Bemi) -> None:
     assert erased[1].unavailable and erased[1].unavailable["changed"] == ["email"]
 
 
-def test_a_record_says_what_was_erased(ann: User, bemi: Bemi, drain: Drain) -> None:
+def test_a_record_says_what_was_erased_and_who_did_it_in_a_shell(ann: User, bemi: Bemi, drain: Drain) -> None:
     bemi("erase", f"auth.User:{ann.pk}", *REASON)
     record = Change.objects.get(operation="ERASED")
     assert (record.schema, record.table, record.primary_key) == ("public", "auth_user", str(ann.pk))
     assert (record.before, record.after, record.transaction_id) == ({}, {}, 0)
     assert record.context["reason"] == "request 7" and record.context["changes"] == 4
     assert record.context["command"] == "bemi erase" and record.context["os_user"]
+    assert record.context["database_role"]
     assert "email" in record.context["columns"] and "id" not in record.context["columns"]
     assert list(Change.objects.for_object(ann))[-1] == record
     assert execute("SELECT asked, plan, ended_at IS NULL FROM _bemi.erasures") == [(None, None, False)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from argparse import _SubParsersAction
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,9 +11,13 @@ import pytest
 from django.core.management import call_command
 
 from bemi_django import conf
+from bemi_django.management.commands.bemi import Command
+from bemi_django.models import Change
 from bemi_django.schema import tracking
+from sample_project.todos.models import Todo
 from tests.support.pipeline import Drain
 from tests.support.project_database import execute
+from tests.support.travel import settled
 
 DAY = "2003-05-01 12:00+00"
 
@@ -41,7 +46,43 @@ def test_who_ends_the_tracking_of_a_table(drain: Drain, bare: None, settings: An
     assert told(drain) == [{"event": "ended_tracking", "details": details, "command": "bemi sync"}]
     del settings.BEMI_EXCLUDE
     call_command("bemi", "sync", stdout=io.StringIO())
+    done = [
+        f"{what}: public.bare" for what in ("triggers", "replica identity full", "published", "described")
+    ]
+    synced: dict[str, Any] = {"done": done}
+    assert told(drain) == [{"event": "synced", "details": synced, "command": "bemi sync"}]
+    call_command("bemi", "sync", stdout=io.StringIO())
     assert told(drain) == []
+
+
+def test_who_ends_the_tracking_of_a_table_with_migrate(drain: Drain, bare: None, settings: Any) -> None:
+    settings.BEMI_EXCLUDE = [*conf.exclude(), "public.bare"]
+    call_command("migrate", "todos", verbosity=0)
+    details = {"tables": ["public.bare"]}
+    assert told(drain) == [{"event": "ended_tracking", "details": details, "command": "migrate"}]
+
+
+def test_who_reads_the_log_or_the_past(drain: Drain) -> None:
+    todo = Todo.objects.create(task="x")
+    drain()
+    for name in (f"todos.Todo:{todo.pk}", f"public.todo:{todo.pk}"):
+        call_command("bemi", "blame", name, "--reason", "ticket 7", stdout=io.StringIO())
+        (event,) = drain()
+        assert (event.schema, event.table, event.primary_key) == ("public", "todo", str(todo.pk))
+        assert event.context["event"] == "disclosed" and event.context["os_user"]
+        assert (event.context["command"], event.context["reason"]) == ("bemi blame", "ticket 7")
+    moment = Change.objects.latest("id").pk
+    with settled:
+        call_command("bemi", "as-of", str(moment), "--", "dumpdata", "todos.Todo", stdout=io.StringIO())
+    details = {"moment": str(moment), "command": "dumpdata"}
+    assert told(drain) == [{"event": "disclosed", "details": details, "command": "bemi as-of"}]
+
+
+def test_each_command_but_those_that_only_measure_takes_a_reason() -> None:
+    parser = Command().create_parser("manage.py", "bemi")
+    (subcommands,) = [one.choices for one in parser._actions if isinstance(one, _SubParsersAction)]
+    silent = {name for name, one in subcommands.items() if "--reason" not in one.format_help()}
+    assert silent == {"consume", "doctor", "grants", "status"}
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import InterfaceError, connection
 
+from bemi_django.events.operator_context import operator_context
 from bemi_django.exceptions import BemiError
-from bemi_django.management.operator_context import operator_context
 from bemi_django.models import Change, DeadLetter, Undelivered
 from bemi_django.retention import clocks, nightly, pruning, walk
 from bemi_django.retention import months as log_months

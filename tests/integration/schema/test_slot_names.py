@@ -106,7 +106,7 @@ def bemi(*arguments: str) -> str:
 def install() -> None:
     with connection.cursor() as cursor:
         cursor.execute("CREATE TABLE paper (id int PRIMARY KEY)")
-    install_command.install(Command(stdout=io.StringIO()), "default")
+    install_command.install(Command(stdout=io.StringIO()), "default", None)
 
 
 def write(key: int) -> None:
@@ -264,7 +264,8 @@ def test_a_slot_that_is_made_at_once_leaves_no_gap(server: Server) -> None:
     server.rename(one, two)
     with project(two):
         run()
-        assert logged() == [("CREATE", "1")]
+        # The event says who has made the slot.
+        assert logged() == [("EVENT", None), ("CREATE", "1")]
         server.drop_slot(slot_name(one))
         with pytest.raises(CommandError, match="accept-gap"):
             bemi("sync", "--create-slot")

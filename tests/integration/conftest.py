@@ -34,12 +34,17 @@ DECLARE
 BEGIN
     FOREACH kept IN ARRAY ARRAY['_bemi.dead_letters', '_bemi.undelivered', '_bemi.baseline_rows',
                                 '_bemi.baselines', '_bemi.erased', '_bemi.erasures',
-                                '_bemi.subject_keys', '_bemi.activity', '_bemi.prunings']
+                                '_bemi.subject_keys', '_bemi.activity', '_bemi.prunings',
+                                '_bemi.omitted_changes']
     LOOP
         IF to_regclass(kept) IS NOT NULL THEN
             EXECUTE 'DELETE FROM ' || kept;
         END IF;
     END LOOP;
+    IF to_regclass('_bemi.omitted_columns') IS NOT NULL THEN
+        -- What a worker has left out; the others are what the settings say, which sync keeps.
+        DELETE FROM _bemi.omitted_columns WHERE slot NOT IN ('', '*');
+    END IF;
 END
 $block$
 """

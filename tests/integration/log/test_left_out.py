@@ -26,8 +26,6 @@ def ignoring(transactional_db: None, settings: Any) -> Iterator[None]:
     settings.BEMI_AS_OF_PATIENCE = 0
     yield
     settings.BEMI_IGNORE_COLUMNS = []
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM _bemi.omitted_columns; DELETE FROM _bemi.omitted_changes")
     tracking.sync()
 
 

@@ -133,7 +133,9 @@ class Worker:
             raise self._judged(error) from error
 
     def _note_trouble(self, trouble: str) -> None:
-        """Keep what an operator should know; the destination need not be there for a queue."""
+        """Keep what an operator should know; there may be no destination: for a queue, and at the start."""
+        if self._session.destination is None:
+            return
         with suppress(psycopg2.Error):
             self._session.destination.rollback()
             Checkpoints(self._session.destination, self._session.slot).note_trouble(trouble)

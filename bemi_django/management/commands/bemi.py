@@ -111,6 +111,8 @@ class Command(BaseCommand):
                 line += ": use its owner's role, or one that has what 'manage.py bemi grants' prints"
             elif sqlstate_of(error) in _UNKNOWN and subcommand != "as-of":
                 line += ": if another version has installed the log, run 'manage.py migrate bemi_django'"
+            elif sqlstate_of(error) == _READ_ONLY[0] and not is_standby and subcommand != "as-of":
+                line += ": turn off default_transaction_read_only of the role or database, if there is room"
             raise CommandError(line) from error
 
     def _missing(self, database: str, error: NotInstalled) -> str:

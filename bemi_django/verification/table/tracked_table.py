@@ -55,7 +55,10 @@ def tracked_tables(server: Any, publication: str, only: Sequence[str]) -> list[T
     names = {table.name for table in tables}
     chosen = {name if name in names else _printed(name) for name in only}
     if unknown := chosen - names:
-        raise BemiError(f"not tracked: {', '.join(sorted(unknown))}")
+        raise BemiError(
+            f"not tracked: {', '.join(sorted(unknown))}. Name tables as schema.table. 'manage.py bemi doctor "
+            "--json' lists those that are tracked, and 'manage.py bemi sync' tracks those of BEMI_INCLUDE"
+        )
     return [table for table in tables if not only or table.name in chosen]
 
 

@@ -17,6 +17,9 @@ from bemi_django.admin.display.object_labels import ObjectLabel, ObjectLabels
 from bemi_django.admin.display.values.turned_text import in_order
 from bemi_django.models import Change
 
+#: Marks that would end a quotation in one of the languages.
+_MARKS = dict.fromkeys(map(ord, "“”„«»"), "'")
+
 
 def event_clause(
     kind: ChangeKind, count: int, number: str, shown: Sequence[Change], viewer: Viewer, objects: ObjectLabels
@@ -67,4 +70,4 @@ def one_event(change: Change, viewer: Viewer, about: ObjectLabel) -> SafeString:
 
 def _quoted(name: str) -> SafeString:
     # A name does not end its own quotation.
-    return format_html("“<b>{}</b>”", in_order(name).translate({ord("“"): "'", ord("”"): "'"}))
+    return format_html(_("“{name}”"), name=format_html("<b>{}</b>", in_order(name).translate(_MARKS)))

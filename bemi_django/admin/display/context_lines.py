@@ -55,7 +55,8 @@ def context_line(change: Change, name: str, value: Any, viewer: Viewer, actor: A
         viewer: The viewer.
         actor: Who made the change.
     """
-    text, url = in_order(as_text(value)), value_url(change, name, value, viewer)
+    # An empty text is one, too; other values are as JSON has them.
+    text, url = in_order(as_text(value)) or '""', value_url(change, name, value, viewer)
     is_user = name == "user_id" and actor.is_person and actor.url is not None and not is_raw(viewer)
     if is_user and actor.label != in_order(_("user %s") % str(value)):
         return ContextLine(name, actor.label, url, text)

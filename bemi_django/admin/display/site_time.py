@@ -8,6 +8,7 @@ from django.conf import settings
 from django.utils import timezone
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 
 def local(moment: datetime) -> datetime:
@@ -58,6 +59,16 @@ def ago(moment: datetime) -> str:
     if timezone.now() - moment < timedelta(minutes=1):
         return _("just now")
     return _("%(time)s ago") % {"time": timesince(moment, depth=1)}
+
+
+def lasted(begin: datetime, end: datetime) -> str:
+    """Return how long it was from one moment to another, in its greatest unit."""
+    seconds = int((end - begin).total_seconds())
+    if seconds < 1:
+        return _("less than a second")
+    if seconds < 60:
+        return ngettext("%(count)d second", "%(count)d seconds", seconds) % {"count": seconds}
+    return timesince(begin, end, depth=1)
 
 
 def as_input(moment: datetime) -> str:

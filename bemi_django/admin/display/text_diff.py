@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
@@ -17,12 +17,6 @@ MOST_WORDS = 2000
 _MOST_LINES = 4000
 #: Pairs of equal words or lines in all of a comparison: matching takes time in proportion to them.
 MOST_PAIRS = 40_000
-#: Equal lines shown before and after lines that differ; and characters of one line.
-_LINES_AROUND = 3
-_CHARACTERS_AROUND = 160
-#: Characters of a part that are on a page at most.
-_SHOWN = 20_000
-
 #: Whether two parts are equal, and where they begin and end in either sequence.
 _Block = tuple[bool, int, int, int, int]
 
@@ -57,8 +51,8 @@ class Effort:
 class Piece(NamedTuple):
     """A part of a value's text, and whether it differs from the other side.
 
-    ``is_folded``: the part is equal and far from what differs; it has so many ``lines``. ``omitted`` is the
-    number of characters that are left out of it.
+    ``is_folded``: the part is equal and far from what differs, and has so many ``lines``, or it is the rest
+    of a long one that differs. ``omitted`` is the number of characters that are left out of it.
     """
 
     text: str
@@ -66,6 +60,11 @@ class Piece(NamedTuple):
     is_folded: bool = False
     lines: int = 0
     omitted: int = 0
+
+    @property
+    def size(self) -> int:
+        """The number of its characters, with those that are left out."""
+        return len(self.text) + self.omitted
 
     @property
     def visible(self) -> str:
@@ -111,16 +110,6 @@ def text_differences(
         _add_lines(sides, middles[0], middles[1], same, Effort(MOST_PAIRS, page))
     _add(sides, before[len(before) - tail :], after[len(after) - tail :], is_changed=False)
     return Sides(_merged(sides.before), _merged(sides.after))
-
-
-def folded(sides: Sides) -> Sides:
-    """Return sides whose equal parts are folded, but for what is near to a difference; long ones are cut."""
-    return Sides(*(list(_folded(side)) for side in sides))
-
-
-def whole(text: str) -> list[Piece]:
-    """Return a text without marks, folded if it is long."""
-    return list(_folded([Piece(text, is_changed=False)]))
 
 
 def common_beginning(one: str, other: str) -> int:
@@ -197,37 +186,3 @@ def _merged(pieces: list[Piece]) -> list[Piece]:
         else:
             found.append(piece)
     return found
-
-
-def _folded(pieces: list[Piece]) -> Iterator[Piece]:
-    for number, piece in enumerate(pieces):
-        if piece.is_changed:
-            yield _cut(piece)
-            continue
-        is_first, is_last = number == 0, number == len(pieces) - 1
-        if is_first and is_last:
-            # Nothing differs: the beginning says what it is.
-            is_first = False
-        head, middle, tail = _parts(piece.text, is_first=is_first, is_last=is_last)
-        for text, is_folded in ((head, False), (middle, True), (tail, False)):
-            if text:
-                lines = text.count("\n") + (not text.endswith("\n")) if is_folded else 0
-                yield _cut(Piece(text, is_changed=False, is_folded=is_folded, lines=lines))
-
-
-def _parts(text: str, *, is_first: bool, is_last: bool) -> tuple[str, str, str]:
-    """Return what is shown of an equal text after a difference, what is folded, and what comes before one."""
-    lines = text.splitlines(keepends=True)
-    before, after = (0 if is_first else _LINES_AROUND), (0 if is_last else _LINES_AROUND)
-    if len(lines) > 2 * _LINES_AROUND + 2:
-        end = len(lines) - after
-        return "".join(lines[:before]), "".join(lines[before:end]), "".join(lines[end:])
-    if len(text) > 4 * _CHARACTERS_AROUND:
-        begin = 0 if is_first else _CHARACTERS_AROUND
-        end = len(text) - (0 if is_last else _CHARACTERS_AROUND)
-        return text[:begin], text[begin:end], text[end:]
-    return text, "", ""
-
-
-def _cut(piece: Piece) -> Piece:
-    return piece._replace(text=piece.text[:_SHOWN], omitted=max(len(piece.text) - _SHOWN, 0))

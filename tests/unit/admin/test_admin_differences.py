@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bemi_django.admin.display import text_diff
-from bemi_django.admin.display.text_diff import MOST_PAIRS, Effort, Piece, folded, text_differences, whole
+from bemi_django.admin.display.text_diff import MOST_PAIRS, Effort, Piece, text_differences
 from bemi_django.admin.display.value_diff import as_text, differences
+from bemi_django.admin.display.values.folded_text import folded, whole
 from bemi_django.admin.display.values.shown_value import shown
 from bemi_django.log.lossless_json import dumps, loads
 from tests.support.steps import at_most
@@ -98,6 +99,14 @@ def test_hostile_values_take_few_steps_and_little_room(before: Any, after: Any) 
         sides = folded(differences(before, after))
     assert all(len(joined(side)) < 150_000 for side in sides)
     assert all(marked(side) for side in sides)
+
+
+def test_a_long_part_that_differs_is_folded_after_its_beginning() -> None:
+    before, after = folded(text_differences("x" * 5000, "".join(f"{n}\n" for n in range(40))))
+    assert [(len(piece.text), piece.is_folded) for piece in before] == [(1200, False), (3800, True)]
+    assert [(piece.text.count("\n"), piece.is_folded) for piece in after] == [(16, False), (24, True)]
+    assert all(piece.is_changed for piece in (*before, *after)) and before[1].size == 3800
+    assert len(folded(text_differences("x" * 2000, "\n" * 30)).before) == 1
 
 
 def hunks(number: int) -> tuple[str, str]:

@@ -13,8 +13,9 @@ from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.access.rows.live_rows import live_instances
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.object_labels import live_labels, timeline_url
-from bemi_django.admin.display.text_diff import MOST_PAIRS, Effort, Sides, folded, whole
+from bemi_django.admin.display.text_diff import MOST_PAIRS, Effort, Sides
 from bemi_django.admin.display.value_diff import differences
+from bemi_django.admin.display.values.folded_text import folded, whole
 from bemi_django.admin.display.values.shown_value import (
     Choices,
     ShownValue,

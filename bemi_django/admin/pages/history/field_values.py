@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 
 from django.http import Http404
 from django.utils import timezone
-from django.utils.timesince import timesince
 
 from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.display.actions.nouns import automatic_columns
 from bemi_django.admin.display.actors import Actor, Actors, why
-from bemi_django.admin.display.site_time import ago
+from bemi_django.admin.display.site_time import ago, lasted
 from bemi_django.admin.display.svg_steps import Level, StepChart, step_chart
 from bemi_django.admin.display.text_diff import Piece
 from bemi_django.admin.display.value_diff import are_alike
@@ -173,14 +172,13 @@ class FieldHistory:
         return [FieldValue(shown, None, stored=value)]
 
     def _value(self, change: Change, later: Change | None, actors: Actors) -> FieldValue:
-        lasted = timesince(change.committed_at, later.committed_at, depth=1) if later is not None else ""
         return FieldValue(
             self._shown(change, "after"),
             change,
             self._viewer.url("change", change.pk),
             actors.actor_of(change),
             ago(change.committed_at),
-            lasted,
+            lasted(change.committed_at, later.committed_at) if later is not None else "",
             change.operation != "DELETE" and not self._is_known(change, "after"),
             self._puts_back(change, later, "after"),
             why(change, self._viewer),

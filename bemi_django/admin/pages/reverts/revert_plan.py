@@ -174,7 +174,7 @@ def _common(viewer: Viewer, selection: RevertSelection) -> dict[str, Any]:
     return {
         "selection": selection,
         "about": about,
-        "heading": " ".join(filter(None, (about.noun, about.label))),
+        "heading": " ".join(filter(None, (about.noun, about.label))) if selection.is_single else "",
         "actor": Actors([selection.change], viewer).actor_of(selection.change),
         "reason": why(selection.change, viewer),
         "query": viewer.request.GET.urlencode(),

@@ -82,6 +82,8 @@ def install(cluster: Cluster) -> None:
     for script in (INSTALLED, _TABLES, GRANTS):
         cluster.run(script)
     cluster.run("RESET ROLE")
+    # An owner without CREATEROLE could not.
+    cluster.run("SELECT _bemi.make_compute_role_v1()")
 
 
 class LoadPipeline(Pipeline):

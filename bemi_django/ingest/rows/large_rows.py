@@ -11,7 +11,7 @@ from bemi_django.ingest.rows.copy_format import ID_AT, jsonb, jsonb_head
 from bemi_django.ingest.rows.jsonb_limits import require_jsonb
 from bemi_django.ingest.rows.nested.window import PIECE, joined, pieces_of
 from bemi_django.ingest.rows.row_layout import RowLayout, label
-from bemi_django.ingest.rows.values import Encoder, raw, rendering
+from bemi_django.ingest.rows.values import CastEncoder, Encoder, raw, rendering
 
 #: Bytes of a row from which it is handed to COPY in pieces.
 LARGE = 1 << 20
@@ -135,12 +135,16 @@ def rendered_pieces(encode: Encoder, value: bytes) -> Iterator[bytes]:
         # Unlike other encoders, it takes a view.
         require_jsonb(value)
         encode = raw
+    elif isinstance(encode, CastEncoder):
+        return iter((encode(value),))
     return rendering(encode).stream(pieces_of(value))
 
 
 def _part(encode: Encoder | None, value: bytes | None) -> bytes | _Streamed:
     if value is None or encode is None:
         return b"null"
-    if len(value) > PIECE and rendering(encode).is_pure:
-        return _Streamed(encode, value)
-    return encode(bytes(value))
+    if isinstance(encode, CastEncoder):
+        return encode(value)
+    if len(value) <= PIECE:
+        return encode(bytes(value))
+    return _Streamed(encode, value) if rendering(encode).is_pure else joined(rendered_pieces(encode, value))

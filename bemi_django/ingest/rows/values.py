@@ -197,11 +197,22 @@ class Encoders:
         if isinstance(type_, Castable):
             if type_.source == hstore_values.SOURCE:
                 return HstoreEncoder(rendering(text))
-            castable = type_
-            return lambda value: self._cast(castable, value)
+            return CastEncoder(type_, self._cast)
         if type_ is None and oid >= _FIRST_USER_OID:
             return _unknown
         return _ENCODERS.get(oid, text)
+
+
+class CastEncoder:
+    """Renders values of a type with a cast to json. It takes views, too."""
+
+    def __init__(self, type_: Castable, cast: Cast) -> None:
+        self._type = type_
+        self._cast = cast
+
+    def __call__(self, value: bytes) -> bytes:
+        """Return a value as JSON."""
+        return self._cast(self._type, value)
 
 
 def rendering(encode: Encoder) -> Rendering:

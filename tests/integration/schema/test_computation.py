@@ -12,7 +12,9 @@ from django.core.checks import run_checks
 from django.db import connection
 
 from bemi_django import conf
+from bemi_django.ingest.rows.catalog import large_computation
 from bemi_django.ingest.rows.catalog.calculator import Calculator
+from bemi_django.ingest.rows.nested import window
 from bemi_django.ingest.stream.connections import connect_calculator, connect_source
 from bemi_django.schema import tracking
 from tests.support.attacks import ATTACKS, CLEAN, CONNECTIONS, DEFERRED, DEFERRED_TEMPORARY, RESIDUES, TABLE
@@ -119,6 +121,24 @@ def test_the_code_leaves_nothing_behind_for_the_next_row(residue: str, calculato
     assert calculator.compute("SELECT ARRAY[attack(1)]", []) == ["harmless"]
     assert calculator.compute(f"SELECT ARRAY[({count})::text]", []) == ["0"]
     assert calculator.compute("SELECT ARRAY[pg_backend_pid()::text]", []) == backend
+
+
+@pytest.mark.parametrize("piece", [10, 1000])
+def test_values_are_sent_and_computed_in_pieces(
+    piece: int, calculator: Calculator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large_computation, "PIECE", piece)
+    monkeypatch.setattr(window, "PIECE", piece)
+    large = "é'\"\\𝄞%s" * 20
+    sent = [large.encode(), None, b"", memoryview(large.encode())]
+    query = "SELECT ARRAY[$1[1] || $1[4], $1[2], $1[3], reverse($1[1]), cardinality($1)::text]"
+    computed = calculator.compute_in_pieces(query, sent, 5)  # type: ignore[arg-type]
+    assert computed == [(large * 2).encode(), None, b"", large[::-1].encode(), b"4"]
+    with pytest.raises(ValueError, match="division by zero"):
+        calculator.compute_in_pieces("SELECT ARRAY[(1 / length($1[1]))::text]", [b""], 1)
+    with pytest.raises(ValueError):
+        calculator.compute_in_pieces("SELECT $1", [b"\xff" * 2000], 1)
+    assert calculator.compute("SELECT ARRAY[current_setting('_bemi.sent_1', true)]", []) in ([None], [""])
 
 
 def test_the_code_notifies_nobody(calculator: Calculator, observer: Any) -> None:

@@ -265,11 +265,12 @@ def test_values_that_the_server_renders_are_rendered_once() -> None:
     types: dict[int, values.Type] = {95: values.Castable(95, 1), 96: values.Array(95, ",")}
     encoders = [values.encoder(96, types, cast), values.encoder(95, types, cast)]
     large: Any = memoryview(b"x" * (window.PIECE + 1))
-    row = LargeRow([b"{x,y}", large])
-    layout = LAYOUT._replace(names=("a", "b"))
-    found = LargeObject(row, layout, encoders, (0, 1))
-    assert bytes(found) == bytes(found) == b'{"a": [{"a": 1},{"a": 1}], "b": {"a": 1}}'
-    assert asked == [b"x", b"y", bytes(large)]
+    row = LargeRow([b"{x,y}", large, b"{%b}" % bytes(large)])
+    layout = LAYOUT._replace(names=("a", "b", "c"))
+    found = LargeObject(row, layout, [*encoders, encoders[0]], (0, 1, 2))
+    assert bytes(found) == bytes(found) == b'{"a": [{"a": 1},{"a": 1}], "b": {"a": 1}, "c": [{"a": 1}]}'
+    assert asked == [b"x", b"y", large, bytes(large)]
+    assert b"".join(large_rows.rendered_pieces(encoders[1], large)) == b'{"a": 1}'
 
 
 TURNS = 100_000

@@ -7,10 +7,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg2
 import psycopg2.extensions
+
+from bemi_django.ingest.rows.catalog.large_computation import Ask, computed_in_pieces
+
+Result = TypeVar("Result")
 
 # In a transaction that can write nothing and is always rolled back.
 _COMPUTE = "BEGIN READ ONLY; SELECT _bemi.compute_v1(%s, %s::pg_catalog.text[])"
@@ -48,15 +52,34 @@ class Calculator:
             ValueError: The values cannot be computed.
             psycopg2.Error: The source cannot be reached, or the worker has no right to compute.
         """
+        ((computed,),) = self._converse(lambda ask: ask(_COMPUTE, [query, list(sent)]))
+        return [] if computed is None else list(computed)
+
+    def compute_in_pieces(self, query: str, sent: Sequence[bytes | None], count: int) -> list[bytes | None]:
+        """Return what :meth:`compute` does, for values of many megabytes.
+
+        Args:
+            query: The same.
+            sent: Values in UTF-8, which may be views.
+            count: How many values the query computes.
+
+        Raises:
+            ValueError, psycopg2.Error: As :meth:`compute`.
+        """
+        return self._converse(lambda ask: computed_in_pieces(ask, query, sent, count))
+
+    def _converse(self, speak: Callable[[Ask], Result]) -> Result:
         connection = self._open()
-        deadline = time.monotonic() + self._seconds
         try:
             with connection.cursor() as cursor:
-                cursor.execute(_COMPUTE, [query, list(sent)])
-                _wait(connection, deadline)
-                ((computed,),) = cursor.fetchall()
-                cursor.execute(_FORGET)
-                _wait(connection, deadline)
+
+                def ask(statement: str, parameters: Sequence[object] | None = None) -> list[Any]:
+                    cursor.execute(statement, parameters)
+                    _wait(connection, time.monotonic() + self._seconds)
+                    return list(cursor.fetchall()) if cursor.description else []
+
+                found = speak(ask)
+                ask(_FORGET)
         except TimeoutError:
             self._end(connection)
             raise ValueError(f"the computation took longer than {self._seconds:g} s") from None
@@ -68,7 +91,7 @@ class Calculator:
         except BaseException:
             self.close()
             raise
-        return [] if computed is None else list(computed)
+        return found
 
     def close(self) -> None:
         """Close the connection if it is open."""

@@ -15,6 +15,7 @@ from bemi_django.ingest.rows.catalog.calculator import Calculator
 from bemi_django.ingest.rows.catalog.mask_catalog import MaskCatalog
 from bemi_django.ingest.rows.catalog.sized_cache import SizedCache
 from bemi_django.ingest.rows.description import END, Chosen, Description, Generated, Version
+from bemi_django.ingest.rows.large_rows import LARGE
 from bemi_django.ingest.rows.rendering import unavailable_field
 from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, masked, template, with_reader
 from bemi_django.ingest.rows.values import Castable
@@ -197,9 +198,11 @@ class LayoutCatalog:
         targets = ", ".join(f"(({column.expression})::{column.type})::text" for column in left_out)
         # Names and expressions as the catalog has printed them: they have no values in them.
         query = f"SELECT ARRAY[{targets}]::text[] FROM (SELECT {sources}) sent"  # noqa: S608 - printed
-        return Computed(len(left_out), lambda row: self._compute(query, _only(used, row)))
+        return Computed(len(left_out), lambda row: self._compute(query, _only(used, row), len(left_out)))
 
-    def _compute(self, query: str, row: Row) -> Row:
+    def _compute(self, query: str, row: Row, count: int) -> Row:
+        if any(value is not None and len(value) > LARGE for value in row):
+            return self._calculator.compute_in_pieces(query, row, count)
         sent = [None if value is None else str(value, "utf-8") for value in row]
         computed = self._calculator.compute(query, sent)
         return [None if value is None else value.encode() for value in computed]
@@ -208,7 +211,7 @@ class LayoutCatalog:
         name, function = self._names(type_)
         query = f"SELECT ARRAY[{function}(($1)[1]::{name})::jsonb::text]"
         try:
-            return self._compute(query, [value])[0] or b"null"
+            return self._compute(query, [value], 1)[0] or b"null"
         except ValueError:
             # They may have been renamed.
             self._names.cache_clear()

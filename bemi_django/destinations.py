@@ -88,6 +88,19 @@ def is_log(alias: str) -> bool:
     return connections[alias].vendor == "postgresql" and alias in aliases()
 
 
+def require_log() -> None:
+    """Check that the database that is to hold the changes can hold them.
+
+    Raises:
+        ImproperlyConfigured: It is not PostgreSQL.
+    """
+    if not is_log(current()):
+        raise ImproperlyConfigured(
+            f"no changes are recorded: {current()!r}, which is to hold them, is not PostgreSQL; set "
+            "BEMI_DESTINATION to the alias of a PostgreSQL database"
+        )
+
+
 def each_meant() -> Iterator[str]:
     """Yield the destinations that are meant in this context, each while it is the one that is asked."""
     for alias in aliases() if are_all_meant() else [current()]:

@@ -51,7 +51,7 @@ def check_databases(databases: Sequence[str]) -> list[CheckMessage]:
         if conf.is_source(alias) and (conf.captures() or not _is_of_test_runner(alias)):
             found += _check_server(alias) + _check_tables(alias) + _check_handlers(alias)
             found += _check_computation(alias) + _check_coverage(alias)
-            if not _is_of_test_runner(alias):
+            if destinations.is_log(destinations.first()) and not _is_of_test_runner(alias):
                 found += check_worker(alias)
         if destinations.is_log(alias):
             found += check_log_table(alias)
@@ -175,7 +175,9 @@ def check_worker(alias: str) -> list[CheckMessage]:
 
 def is_recording_to_begin(alias: str) -> bool:
     """Return whether the changes of a database will be recorded, and nothing is recorded yet."""
-    return not _is_of_test_runner(alias) and publication.exists(alias) and not read_worker(alias).has_begun
+    if _is_of_test_runner(alias) or not destinations.is_log(destinations.first()):
+        return False
+    return publication.exists(alias) and not read_worker(alias).has_begun
 
 
 def _is_of_test_runner(alias: str) -> bool:

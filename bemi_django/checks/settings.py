@@ -199,7 +199,10 @@ def _check_router() -> list[CheckMessage]:
     if written == conf.destination():
         return []
     message = f"BEMI_DESTINATION is {conf.destination()!r} but Change is routed to {written!r}."
-    hint = "Add 'bemi_django.routers.BemiRouter' to DATABASE_ROUTERS, before other routers."
+    hint = (
+        f"Set BEMI_DESTINATION to {written!r}, if the log is to be there; or add "
+        "'bemi_django.routers.BemiRouter' to DATABASE_ROUTERS, before other routers."
+    )
     return [Error(message, hint=hint, id="bemi.E003")]
 
 

@@ -13,6 +13,7 @@ import pytest
 from django.apps import apps
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.db.utils import ConnectionHandler
 
@@ -389,6 +390,8 @@ def test_a_log_that_cannot_be_where_the_setting_says_is_reported(
     settings.BEMI_DESTINATION = "lite"
     (found,) = [one for one in checks.check_settings() if one.id == "bemi.W016"]
     assert found.msg.startswith("Changes of 'default' are not recorded: 'lite'")
+    with pytest.raises(CommandError, match="set BEMI_DESTINATION to the alias of a PostgreSQL database"):
+        call_command("bemi", "status")
     settings.BEMI_DESTINATION = "default"
     assert [one for one in checks.check_settings() if one.id == "bemi.W016"] == []
     del connections["lite"]

@@ -89,6 +89,7 @@ class Command(BaseCommand):
             # A command without a project has an option of its own for its one log.
             log = destinations.choosing(options.get(CHOSEN_LOG))
             with ended_with(self.stdout), log, interruptible():
+                destinations.require_log()
                 if subcommand in _OF_ONE_LOG:
                     destinations.require_choice("which one is meant")
                 getattr(self, f"_{subcommand.replace('-', '_')}")(database, options)

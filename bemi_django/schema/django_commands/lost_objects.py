@@ -1,6 +1,7 @@
 """Objects of this package that are gone although Django takes its migrations for applied.
 
-A dump of some schemas only was restored, for example, or ``migrate --fake`` was run.
+A dump of some schemas only was restored, for example, or ``migrate --fake`` was run, or the log was to be in
+another database when they were applied.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from django.db import connections
 from django.db.migrations.recorder import MigrationRecorder
 
+from bemi_django import conf, destinations
 from bemi_django.schema import installed, tenancy
 from bemi_django.schema.database_names import database_option
 
@@ -15,12 +17,13 @@ _APP = "bemi_django"
 
 
 def are_lost(alias: str) -> bool:
-    """Return whether a database has nothing of what its applied migrations have made."""
+    """Return whether a database lacks what its applied migrations make of it, as a source and as the log."""
     connection = connections[alias]
     if connection.vendor != "postgresql":
         return False
     with connection.cursor() as cursor:
-        if installed.has(cursor, "log_v1"):
+        wanted = {"plan_v1": conf.is_source(alias), "partition_v1": destinations.is_log(alias)}
+        if all(installed.has(cursor, name) for name, is_wanted in wanted.items() if is_wanted):
             return False
     with tenancy.in_schema(alias, tenancy.public_schema()):
         return any(app == _APP for app, _ in MigrationRecorder(connection).applied_migrations())
@@ -31,5 +34,6 @@ def remedy(alias: str) -> str:
     option = database_option(alias)
     return (
         f"'manage.py migrate --fake {_APP} zero{option}', then 'manage.py migrate {_APP}{option}': a dump of "
-        "some schemas was restored without the schema _bemi, or migrate --fake was run"
+        "some schemas was restored without the schema _bemi, migrate --fake was run, or BEMI_DESTINATION was "
+        "another database"
     )

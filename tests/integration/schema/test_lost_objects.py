@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.core.checks import run_checks
@@ -41,6 +42,22 @@ def test_what_is_missing_is_said_with_the_way_to_install_it(lost: None) -> None:
     for command in ("status", "sync", "prune"):
         with pytest.raises(CommandError, match=remedy):
             call_command("bemi", command, stdout=io.StringIO())
+    call_command("migrate", "bemi_django", "zero", fake=True, verbosity=0)
+    call_command("migrate", "bemi_django", verbosity=0)
+    assert hints() == [] and Change.objects.count() == 0
+
+
+def test_a_log_that_was_to_be_elsewhere_when_migrations_were_applied_is_missing(
+    lost: None, settings: Any
+) -> None:
+    call_command("migrate", "bemi_django", "zero", fake=True, verbosity=0)
+    settings.BEMI_DESTINATION = "other"
+    call_command("migrate", "bemi_django", verbosity=0)
+    del settings.BEMI_DESTINATION
+    (hint,) = hints()
+    assert "BEMI_DESTINATION was another database" in hint
+    with pytest.raises(CommandError, match="migrate --fake bemi_django zero"):
+        call_command("bemi", "run", "--until-current", stdout=io.StringIO())
     call_command("migrate", "bemi_django", "zero", fake=True, verbosity=0)
     call_command("migrate", "bemi_django", verbosity=0)
     assert hints() == [] and Change.objects.count() == 0

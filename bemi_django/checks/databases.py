@@ -157,17 +157,21 @@ def check_worker(alias: str) -> list[CheckMessage]:
     if not publication.exists(alias):
         return []
     worker = read_worker(alias)
-    if worker.state == RUNNING:
+    if worker.state == RUNNING and worker.wal_status != "lost":
         return []
     hint = f"Run manage.py bemi run{database_option(alias)} beside the site."
-    if worker.state == NOT_RUNNING:
+    accepting = f"Run manage.py bemi run{database_option(alias)} --accept-gap to record the gap."
+    if worker.wal_status == "lost":
+        message = f"No change of {alias!r} is recorded any more: its server removed WAL that was not read."
+        hint = accepting
+    elif worker.state == NOT_RUNNING:
         message = f"The worker of {alias!r} is not running, and the server keeps all WAL until it does."
     elif worker.state == ON_STANDBY:
         message = f"The server of {alias!r} is a standby: its changes are recorded from its primary."
         hint = "Check the primary instead."
     elif worker.has_begun:
         message = f"No change of {alias!r} is recorded any more: the replication slot {worker.slot} is gone."
-        hint = f"Run manage.py bemi run{database_option(alias)} --accept-gap to record the gap."
+        hint = accepting
     else:
         message = f"No change of {alias!r} is recorded yet: recording begins when its worker first runs."
     return [Warning(message, hint=hint, id=WORKER)]

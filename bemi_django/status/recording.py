@@ -122,13 +122,13 @@ def problems_of(found: Recording) -> Iterator[str]:
 def _of_worker(worker: WorkerStatus, run: str) -> Iterator[str]:
     if worker.state == ON_STANDBY:
         yield "the server is a standby: its changes are recorded from its primary, which knows their status"
+    elif worker.wal_status == "lost":
+        yield f"the server removed WAL that was not read: run {run[:-1]} --accept-gap' to record the gap"
     elif worker.state == NOT_RUNNING:
         yield f"the worker is not running, and the server keeps all WAL: start {run}"
     elif not worker.has_begun:
         yield f"recording has not begun: start {run}"
     elif worker.state != RUNNING:
         yield f"the replication slot {worker.slot} is gone: run {run[:-1]} --accept-gap' to record the gap"
-    if worker.wal_status == "lost":
-        yield f"the server removed WAL that was not read: run {run[:-1]} --accept-gap' to record the gap"
-    elif worker.wal_status == "unreserved":
+    if worker.wal_status == "unreserved":
         yield "the server will remove WAL that was not read at its next checkpoint"

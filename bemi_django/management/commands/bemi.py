@@ -41,7 +41,7 @@ from bemi_django.management.worker import (
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.management.worker.stop_signals import interruptible
 from bemi_django.retention import rules
-from bemi_django.schema import grants, installed
+from bemi_django.schema import grants, installed, sql
 from bemi_django.schema.django_commands import lost_objects
 from bemi_django.schema.sql import Installer
 
@@ -55,6 +55,11 @@ _OF_ONE_LOG = (
     "archive", "convert", "erase", "handlers", "import", "prune", "restore-table", "retry-dead-letters",
     "rewrap-keys", "status", "subject", "verify",
 )  # fmt: skip
+
+
+def _ours() -> set[str]:
+    """Return the names of what the owner of the log may give rights to."""
+    return {*sql.names(), "_bemi", conf.table().name}
 
 
 class Command(BaseCommand):
@@ -108,7 +113,7 @@ class Command(BaseCommand):
             # A primary that is read-only has an administrator who made it so, and says so.
             is_standby = sqlstate_of(error) in _READ_ONLY and installed.is_standby(database)
             line = first_line(IsStandby() if is_standby else error)
-            if sqlstate_of(error) == _NO_RIGHT and line.endswith((" _bemi", f" {conf.table().name}")):
+            if sqlstate_of(error) == _NO_RIGHT and line.split()[-1] in _ours():
                 line += ": use its owner's role, or one that has what 'manage.py bemi grants' prints"
             elif sqlstate_of(error) in _UNKNOWN and subcommand != "as-of":
                 line += ": if another version has installed the log, run 'manage.py migrate bemi_django'"

@@ -173,19 +173,22 @@ def test_tables_are_counted_with_the_reason_why_they_are_not_tracked(pipeline: P
     [
         (WorkerStatus("s", NEVER_RUN), "recording has not begun"),
         (WorkerStatus("s", NOT_RUNNING), "the worker is not running"),
-        (WorkerStatus("s", RUNNING, wal_status="lost"), "bemi run --database other --accept-gap"),
+        (WorkerStatus("s", NOT_RUNNING, wal_status="lost"), "bemi run --database other --accept-gap"),
         (WorkerStatus("s", RUNNING, wal_status="unreserved"), "at its next checkpoint"),
         (WorkerStatus("s", RUNNING, lag_bytes=1, lag_seconds=301), "the log is 301 s behind"),
         (WorkerStatus("s", RUNNING, lag_bytes=1, lag_seconds=299), ""),
     ],
 )
 def test_each_state_of_the_worker_has_its_problem(
-    pipeline: Pipeline, worker: WorkerStatus, problem: str
+    pipeline: Pipeline, worker: WorkerStatus, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = read_recording("default")._replace(database="other", worker=worker)
     problems = list(problems_of(found))
     assert len(problems) == bool(problem)
     assert problem in "".join(problems)
+    monkeypatch.setattr(databases, "read_worker", lambda alias: worker)
+    hints = "".join(str(warning.hint) for warning in databases.check_worker("default"))
+    assert ("--accept-gap" in hints) == ("--accept-gap" in problem)
 
 
 @pytest.mark.parametrize(

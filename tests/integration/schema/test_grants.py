@@ -132,7 +132,10 @@ def test_what_the_worker_may_not_read_is_no_problem_of_its_probes(
             running.result(60)
 
 
-def test_a_role_without_any_right_is_told_so(roles: dict[str, dict[str, Any]]) -> None:
+def test_a_role_without_a_right_is_told_so(roles: dict[str, dict[str, Any]]) -> None:
+    refused = pytest.raises(CommandError, match="for table retention: use its owner's role")
+    with django_as(roles["bemi_reader"]), refused:
+        call_command("bemi", "prune")
     with superuser("roles") as opened, opened.cursor() as cursor:
         cursor.execute("REVOKE USAGE ON SCHEMA _bemi FROM bemi_reader")
     with django_as(roles["bemi_reader"]):

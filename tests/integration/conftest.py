@@ -35,7 +35,8 @@ BEGIN
     FOREACH kept IN ARRAY ARRAY['_bemi.dead_letters', '_bemi.undelivered', '_bemi.baseline_rows',
                                 '_bemi.baselines', '_bemi.erased', '_bemi.erasures',
                                 '_bemi.subject_keys', '_bemi.activity', '_bemi.prunings',
-                                '_bemi.omitted_changes']
+                                '_bemi.omitted_changes', '_bemi.alert_rules', '_bemi.saved_views',
+                                '_bemi.verified', '_bemi.verifications']
     LOOP
         IF to_regclass(kept) IS NOT NULL THEN
             EXECUTE 'DELETE FROM ' || kept;

@@ -27,12 +27,17 @@ class BemiRouter:
         """Return the alias of the database that holds the log, for models of this app only."""
         return self.db_for_read(model)
 
-    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
-        """Allow the migrations of this app on every database.
+    def allow_migrate(
+        self, db: str, app_label: str, model_name: str | None = None, **hints: Any
+    ) -> bool | None:
+        """Allow the migrations of this app on every database, but its models only where a log is.
 
-        Every database gets triggers; the operation that creates the log checks for its destination.
+        Every database gets triggers; the operation that creates the log checks for its destination. Django
+        asks for models where it reads their tables: ``dumpdata``, ``serialized_rollback`` of tests.
         """
-        return True if app_label == _APP else None
+        if app_label != _APP:
+            return None
+        return model_name is None or db in destinations.aliases()
 
 
 class PastRouter:

@@ -11,6 +11,7 @@ from django.db.models import Model
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 from bemi_django.testing.recorded_changes import RecordedChanges
+from bemi_django.testing.writes import require_capture
 
 #: An operation and a model, and values that the row has: after it, or before it if it was deleted.
 Expected = tuple[str, type[Model]] | tuple[str, type[Model], Mapping[str, Any]]
@@ -33,13 +34,17 @@ def assert_changes(
 
     Raises:
         AssertionError: Others were recorded. The message has a line for each.
+        BemiError: A context is expected, and ``BEMI_CAPTURE`` is False.
     """
+    if context:
+        require_capture()
     with RecordedChanges(using) as recorded:
         yield recorded
         log = recorded.changes()
         found = list(log)
         if len(found) != len(expected) or not all(
-            _fits(log.filter(pk=change.pk), *each) for change, each in zip(found, expected, strict=True)
+            _fits(log.filter(pk=change.pk), using, *each)
+            for change, each in zip(found, expected, strict=True)
         ):
             raise AssertionError(_difference(expected, found))
         for change in found:
@@ -48,9 +53,13 @@ def assert_changes(
 
 
 def _fits(
-    change: ChangeQuerySet, operation: str, model: type[Model], values: Mapping[str, Any] | None = None
+    change: ChangeQuerySet,
+    using: str,
+    operation: str,
+    model: type[Model],
+    values: Mapping[str, Any] | None = None,
 ) -> bool:
-    of_model = change.for_model(model).filter(operation=operation)
+    of_model = change.for_model(model, using).filter(operation=operation)
     has_values = of_model.before if operation == "DELETE" else of_model.after
     return (has_values(values) if values else of_model).exists()
 

@@ -18,6 +18,7 @@ from bemi_django.log.change import ChangeQuerySet
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.models import Change
 from bemi_django.schema import tracking
+from bemi_django.schema.database_names import database_name
 
 _DROP = (
     "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots "
@@ -88,8 +89,9 @@ class RecordedChanges:
         Supervisor(self._config, Timeouts(idle=0.05)).run(until_current=True)
 
     def _log(self) -> ChangeQuerySet:
-        # Without gaps.
-        return Change.objects.using(conf.destination()).exclude(table="")
+        # Without gaps, and without what others record of other databases meanwhile.
+        log = Change.objects.using(conf.destination()).filter(database=database_name(self._using))
+        return log.exclude(table="")
 
     def _require_no_transaction(self) -> None:
         if connections[self._using].in_atomic_block:

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 from django.db import connections
 
+from bemi_django import conf
 from bemi_django.capture.comment import without_comment
+from bemi_django.exceptions import BemiError
 from bemi_django.wire import COMMENT_END, COMMENT_START
 
 
@@ -37,7 +39,11 @@ def captured_writes(using: str = "default") -> Iterator[list[CapturedWrite]]:
 
     Yields:
         A list that grows with each write.
+
+    Raises:
+        BemiError: ``BEMI_CAPTURE`` is False.
     """
+    require_capture()
     writes: list[CapturedWrite] = []
 
     def note(execute: Callable[..., Any], sql: Any, params: Any, many: bool, execution: Any) -> Any:
@@ -48,6 +54,14 @@ def captured_writes(using: str = "default") -> Iterator[list[CapturedWrite]]:
 
     with connections[using].execute_wrapper(note):
         yield writes
+
+
+def require_capture() -> None:
+    """Raise BemiError if no context is attached to what is written."""
+    if not conf.captures():
+        raise BemiError(
+            "no context is attached, because BEMI_CAPTURE is False: set it to True in the settings of tests"
+        )
 
 
 def _write(text: str) -> CapturedWrite:

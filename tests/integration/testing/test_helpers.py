@@ -12,11 +12,11 @@ import pytest
 from django.core.checks import run_checks
 from django.core.exceptions import MiddlewareNotUsed
 from django.core.management import BaseCommand, call_command
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.test import TestCase, TransactionTestCase
 
 from bemi_django import bound_context
-from bemi_django.exceptions import NotInTransaction
+from bemi_django.exceptions import BemiError, NotInTransaction
 from bemi_django.middleware import BemiMiddleware
 from bemi_django.schema import tracking
 from bemi_django.testing import ChangesMixin, RecordedChanges, assert_changes, captured_writes
@@ -129,6 +129,17 @@ def test_the_fixture_records_what_the_test_commits(recorded_changes: RecordedCha
     assert [change.operation for change in recorded_changes.changes()] == ["CREATE", "DELETE"]
 
 
+@records
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_each_database_has_its_changes_and_one_of_them_the_log(settings: Any) -> None:
+    settings.DATABASE_ROUTERS = ["bemi_django.routers.BemiRouter"]
+    with assert_changes(("CREATE", Todo, {"task": "there"}), using="other"), assert_changes():
+        Todo.objects.using("other").create(task="there")
+    # As serialized_rollback does.
+    kept = connections["other"].creation.serialize_db_to_string()
+    assert '"there"' in kept and "bemi_django.change" not in kept
+
+
 @pytest.mark.django_db
 def test_what_fails_is_among_the_writes() -> None:
     with captured_writes() as writes, pytest.raises(Exception, match="null value"), transaction.atomic():
@@ -140,6 +151,9 @@ def test_capture_can_be_turned_off(settings: Any) -> None:
     settings.BEMI_CAPTURE = False
     with pytest.raises(MiddlewareNotUsed):
         BemiMiddleware(lambda request: None)
+    for block in (captured_writes(), assert_changes(context={"user_id": 7})):
+        with pytest.raises(BemiError, match="no context is attached, because BEMI_CAPTURE is False"), block:
+            pass
 
 
 @pytest.mark.django_db

@@ -103,10 +103,10 @@ def test_hostile_values_take_few_steps_and_little_room(before: Any, after: Any) 
 
 def test_a_long_part_that_differs_is_folded_after_its_beginning() -> None:
     before, after = folded(text_differences("x" * 5000, "".join(f"{n}\n" for n in range(40))))
-    assert [(len(piece.text), piece.is_folded) for piece in before] == [(1200, False), (3800, True)]
+    assert [(len(piece.text), piece.is_folded) for piece in before] == [(600, False), (4400, True)]
     assert [(piece.text.count("\n"), piece.is_folded) for piece in after] == [(16, False), (24, True)]
-    assert all(piece.is_changed for piece in (*before, *after)) and before[1].size == 3800
-    assert len(folded(text_differences("x" * 2000, "\n" * 30)).before) == 1
+    assert all(piece.is_changed for piece in (*before, *after)) and before[1].size == 4400
+    assert len(folded(text_differences("x" * 1200, "\n" * 30)).before) == 1
 
 
 def hunks(number: int) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from bemi_django.admin.display.text_diff import Piece, Sides
 _LINES_AROUND = 3
 _CHARACTERS_AROUND = 160
 #: Lines and characters of a part that differs which are shown before the rest of it is folded.
-_CHANGED_LINES, _CHANGED_CHARACTERS = 16, 1200
+_CHANGED_LINES, _CHANGED_CHARACTERS = 16, 600
 #: Characters of a part that are on a page at most.
 _SHOWN = 20_000
 

@@ -12,6 +12,8 @@ _AT_ONCE = 1.0
 _LATE = 10.0
 #: What counts of rows that do not take the fast path begin with: nothing is wrong with them.
 LONG_WAY = "rows the long way"
+#: What is not in the log, or not completely, and where it is.
+_LETTERS, _KEPT = "dead letters", " (kept in _bemi.dead_letters)"
 
 
 class Progress:
@@ -67,6 +69,14 @@ class Progress:
             f"behind by {max(lag_bytes, 0):,} bytes, {max(lag_seconds, 0):.1f} s",
             *(f"{count:,} {what}" for what, count in sorted(others.items())),
         ]
+        return "; ".join(parts)
+
+    def summary(self) -> str:
+        """Return what was done in all, and what else has happened unless nothing is wrong with it."""
+        parts = [f"{self.total} changes written"]
+        for what, count in sorted(self.counts.items()):
+            if count and not what.startswith(LONG_WAY):
+                parts.append(f"{count:,} {what}{_KEPT if what == _LETTERS else ''}")
         return "; ".join(parts)
 
     def _has_trouble(self) -> bool:

@@ -37,6 +37,7 @@ _HELD = (
     "the last deletion is not in the log yet: the next record tells whether both are an update; set "
     "provide.transaction.metadata or heartbeat.interval.ms of the connector, or give --complete with files"
 )
+_INCOMPLETE = "%d records could not be taken, or not completely: _bemi.dead_letters has them with the reasons"
 #: Seconds without a message after which what is there is shown, and messages of which nothing is written.
 _SETTLE, _UNWRITTEN = 2.0, 1000
 
@@ -65,6 +66,8 @@ class RecordConsumption:
         self._is_stopping = is_stopping
         self._stages: Stages | None = None
         self._early = EarlyRefusals()
+        #: The number of dead letters that were told.
+        self._kept = 0
         #: The number of the last message that was taken, and the identity of the stream; empty in files.
         self._number, self._stream = 0, ""
         self._settle_at: float | None = None
@@ -222,6 +225,10 @@ class RecordConsumption:
             message = opened.number - 1 if opened.number else -opened.lsn
             written = sink.write(message, opened.begin.commit_lsn)
         self._progress.add(written)
+        if letters := sink.kept - self._kept:
+            self._kept = sink.kept
+            self._progress.counts["dead letters"] += letters
+            logger.error(_INCOMPLETE, letters)
         repeated, translator.repeated = translator.repeated, 0
         if repeated:
             self._progress.counts["records left out, because they had been taken before"] += repeated

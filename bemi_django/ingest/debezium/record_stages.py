@@ -161,7 +161,6 @@ def assemble_stages(
         current = transactions.current
         if current is not None and current.is_logged:
             return
-        counts["records that could not be taken"] += 1
         begin = None if current is None else current.begin
         letter = dead_letters.of_message(begin, refusal.data, refusal.reason)
         letter = letter.withheld() if may_hold_masked(refusal) else letter

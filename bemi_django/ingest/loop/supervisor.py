@@ -63,6 +63,11 @@ class Supervisor:
         with self._watched() if until_current else nullcontext():
             return self._run(until_current)
 
+    @property
+    def summary(self) -> str:
+        """What was done, in words."""
+        return self._progress.summary()
+
     def _run(self, until_current: bool) -> int:
         deadline = time.monotonic() + self._timeouts.patience if until_current else math.inf
         while not self._stop.is_set():

@@ -75,6 +75,11 @@ class Consumer:
                 back_off.rest(error)
         return self._progress.total
 
+    @property
+    def summary(self) -> str:
+        """What was done, in words."""
+        return self._progress.summary()
+
     def stop(self, *_: object) -> None:
         """Finish the transaction and return from :meth:`run`."""
         self._stop.set()

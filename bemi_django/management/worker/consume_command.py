@@ -131,8 +131,8 @@ def consume(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
         anchoring(is_to_end=is_to_end, is_writing=is_of_records),
         recording_baseline(database, config.queue) if options["baseline"] else nullcontext(),
     ):
-        written = consumer.run(until_current=options["until_current"])
-    command.stdout.write(f"{written} changes written")
+        consumer.run(until_current=options["until_current"])
+    command.stdout.write(consumer.summary)
 
 
 def _address(given: list[str]) -> QueueAddress:

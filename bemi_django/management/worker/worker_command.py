@@ -184,8 +184,8 @@ class _DatabaseWork:
                 dispatcher.meanwhile(supervisor.stop) if is_beside else nullcontext(),
                 recording_baseline(self.database, self._copied_to) if self._has_baseline else nullcontext(),
             ):
-                written = supervisor.run(until_current=self._is_to_end)
-            yield f"{written} changes written"
+                supervisor.run(until_current=self._is_to_end)
+            yield supervisor.summary
         if dispatcher.has_handlers:
             if supervisor is None or self._is_to_end:
                 dispatcher.run_apart(until_current=self._is_to_end)

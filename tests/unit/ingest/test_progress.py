@@ -46,6 +46,9 @@ def test_there_is_a_line_a_minute_while_all_is_well() -> None:
     assert progress.is_due(FRESH)
     assert progress.line(-1, -0.5).startswith("8 changes written (0/s), 9 in all; behind by 0 bytes, 0.0 s")
     assert progress.total == 9
+    assert progress.summary() == "9 changes written"
+    progress.counts["dead letters"] += 2
+    assert progress.summary() == "9 changes written; 2 dead letters (kept in _bemi.dead_letters)"
 
 
 def test_there_is_a_line_a_second_when_something_is_wrong() -> None:

@@ -41,7 +41,6 @@ EXCEPTIONS = {
     "records left out, because they had been taken before": gettext_lazy(
         "records that had been taken before"
     ),
-    "records that could not be taken": gettext_lazy("records that could not be taken"),
     "servers that did not answer": gettext_lazy("servers that did not answer"),
     "sessions that failed": gettext_lazy("sessions that failed"),
     "values dropped because their mask failed": gettext_lazy("values dropped because their mask failed"),

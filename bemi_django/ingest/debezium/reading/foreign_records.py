@@ -19,7 +19,7 @@ def reason_of_bytes(data: bytes) -> str:
     """Return why bytes that are not JSON cannot be taken."""
     if data.startswith(_MAGIC):
         return f"not JSON, but a binary format such as Avro or Protobuf: {_AS_JSON}"
-    return f"not JSON: {_AS_JSON}"
+    return f"not JSON: {_AS_JSON}, and write each record in a line of its own"
 
 
 def is_cloud_event(value: Mapping[str, Any]) -> bool:

@@ -64,13 +64,16 @@ _UNREADABLE = [
 ]
 
 
-def test_records_that_cannot_be_taken_are_dead_letters(records: DebeziumTrail, consume: Consume) -> None:
+def test_records_that_cannot_be_taken_are_dead_letters(
+    records: DebeziumTrail, consume: Consume, caplog: pytest.LogCaptureFixture
+) -> None:
     one, two = Envelopes(700), Envelopes(702, 2000)
     unreadable = [line for line, _ in _UNREADABLE]
     consume([one.change("c", "pairs", after=pair(1)), *unreadable, two.change("c", "pairs", after=pair(2))])
     assert numbers(records) == [1, 2]
     letters = records.letters()
     assert len(letters) == len(_UNREADABLE)
+    assert f"{len(letters)} records could not be taken" in caplog.text
     for (line, reason), (why, message) in zip(_UNREADABLE, letters, strict=True):
         assert reason in why
         # What a context holds may be masked.

@@ -8,12 +8,13 @@ from itertools import product
 from typing import Any
 
 from django.db import DatabaseError, DataError
+from django.db.models import Q
 
 from bemi_django import conf
 from bemi_django.erasure.remains import Remains
-from bemi_django.erasure.targets.target import Target
+from bemi_django.erasure.targets.target import HAVING_VALUES, Target
 from bemi_django.exceptions import BemiError
-from bemi_django.log.conditions import value_of
+from bemi_django.log.conditions import in_table, value_of
 from bemi_django.log.live.code_of_others import code_of_others
 from bemi_django.log.live.live_rows import find_rows
 from bemi_django.log.live.live_tables import LiveTable, read_catalog
@@ -49,13 +50,25 @@ def require_gone(targets: Iterable[Target], remains: Remains, alias: str) -> Non
         meant: dict[str, None] = {}
         for key, *values in keys.distinct().iterator():
             rows = [{name: value} for (_, name), value in zip(own, values, strict=True)]
-            if remains.of_key(key, target.texts_of_key(rows)) != key:
+            if remains.of_key(key, target.texts_of_key(rows)) != key and not _is_of_another(target, key):
                 meant[key] = None
         if meant and _is_there(target, list(meant), alias):
             raise BemiError(
                 f"a row of {target.name} is still there, and its key has to be hashed, because it is neither "
                 "a number nor a UUID: delete the row, or give it another key, and wait until the log has that"
             )
+
+
+def _is_of_another(target: Target, key: str) -> bool:
+    """Return whether a row has got another key, and another row, of which nothing is erased, had it since."""
+    spans = [span for span in target.spans if span.key == key]
+    ends = [span.end for span in spans if span.end is not None]
+    if not ends or len(ends) < len(spans):
+        return False
+    others = [other for span in spans for other in span.others]
+    log = Change.objects.using(conf.destination()).filter(in_table(target.place), diverged=False)
+    later = log.filter(Q(pk__gt=max(ends)) | Q(pk__in=others), primary_key=key, operation__in=HAVING_VALUES)
+    return later.exists() and not later.filter(target.condition).exists()
 
 
 def _is_there(target: Target, keys: list[str], alias: str) -> bool:

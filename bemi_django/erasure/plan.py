@@ -108,9 +108,9 @@ class ErasurePlan(NamedTuple):
             )
         if number := len(self.shared):
             yield (
-                f"not the encryption keys of {number} related rows, which encrypt values of others, too"
+                f"not the encryption keys of {number} rows, which encrypt values of others, too"
                 if number > 1
-                else "not the encryption key of a related row, which encrypts values of others, too"
+                else "not the encryption key of a row, which encrypts values of others, too"
             )
 
     def without_held(self, changes: QuerySet[Change]) -> QuerySet[Change]:

@@ -9,7 +9,8 @@ from typing import Any
 from django.db import models
 
 from bemi_django.erasure.objects import key_columns
-from bemi_django.erasure.related.references import BelongingColumns, named_columns, times_of, values_of
+from bemi_django.erasure.related.references import BelongingColumns, belonging_values, named_columns
+from bemi_django.erasure.related.reused import Holding, of_key, times_of
 from bemi_django.erasure.related.spellings import Spellings
 from bemi_django.erasure.related.unattached import unattached
 from bemi_django.erasure.targets.shared_rows import keys_of, shared_keys
@@ -61,8 +62,13 @@ class Dependents:
                 columns = tuple(belonging.values)
                 own = key_columns(place, self._alias)
                 # Such a column has numbers as texts, too.
-                target = Target(place, (*own, *columns), (), (belonging.values,), _said(columns), key=own)
-                target = self._followed(target, subjects, (belonging.values,), found)
+                target = Target(place, (*own, *columns), (), (), _said(columns), key=own)
+                times = times_of(targets[0], of_key(targets[0].spans[0].key))
+                if times == [Holding()]:
+                    target = target._replace(values=(belonging.values,))
+                    target = self._followed(target, subjects, (belonging.values,), found)
+                else:
+                    target = target._replace(during=tuple(During(belonging.values, *time) for time in times))
                 self._add(found, waiting, target)
         while waiting:
             parent = waiting.pop(0)
@@ -89,8 +95,7 @@ class Dependents:
             if not self._is_wanted(reference):
                 self.left[f"{reference.child.schema}.{reference.child.table}"] = reference.columns
                 continue
-            values = tuple(values_of(parent, reference, shared))
-            during = tuple(times_of(parent, reference, shared))
+            values, during = belonging_values(parent, reference, shared)
             if values or during:
                 wanted.append((reference, values, during))
         return wanted

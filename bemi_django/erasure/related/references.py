@@ -6,10 +6,13 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
+from django.db.models import Q
+
 from bemi_django import conf
+from bemi_django.erasure.related.reused import Holding, times_of
 from bemi_django.erasure.related.spellings import Spellings
 from bemi_django.erasure.targets.shared_rows import own_times
-from bemi_django.erasure.targets.target import During, Target, may_be_key, values_of_key
+from bemi_django.erasure.targets.target import During, Target, holding, may_be_key, values_of_key
 from bemi_django.log.conditions import in_table, value_of
 from bemi_django.log.live.name_catalog import column_names
 from bemi_django.log.places import Place, model_of
@@ -26,38 +29,38 @@ class BelongingColumns(NamedTuple):
     spellings: Spellings | None = None
 
 
-def values_of(
+class Belonging(NamedTuple):
+    """What columns have that refers to an object: all of the time, or during some."""
+
+    values: tuple[dict[str, Any], ...]
+    during: tuple[During, ...]
+
+
+def belonging_values(parent: Target, reference: BelongingColumns, shared: Collection[str]) -> Belonging:
+    """Return the values that rows had which refer to a parent, by all names that their columns had.
+
+    What refers to rows of the parent that were of others as well counts for the times in which they were of
+    the object. So does what refers to a key of the object that others had before it, or have had since.
+
+    Args:
+        parent: The parent.
+        reference: The columns.
+        shared: The keys of rows of the parent that were of others as well.
+    """
+    lasting, during = [], list(_times_of_shared(parent, reference, shared))
+    for value in _seen(parent, reference, shared):
+        times = _times(parent, reference, value)
+        if times == [Holding()]:
+            lasting.append(value)
+        else:
+            referring = list(_referring(reference, [value]))
+            during += [During(values, *time) for time, values in product(times, referring)]
+    return Belonging(tuple(_referring(reference, lasting)), tuple(during))
+
+
+def _times_of_shared(
     parent: Target, reference: BelongingColumns, shared: Collection[str]
-) -> Iterator[dict[str, Any]]:
-    """Yield the values that rows had which refer to a parent, by all names that their columns had.
-
-    Args:
-        parent: The parent.
-        reference: The columns.
-        shared: The keys of rows of the parent that were of others as well: they are left out.
-    """
-    children = list(named_columns(reference.child, reference.columns))
-    seen: list[tuple[Any, ...]] = []
-    for values in (
-        *_values_of_keys(parent, reference, shared),
-        *_logged_values(parent, reference, shared),
-    ):
-        if None not in values and values not in seen:
-            seen.append(values)
-    if reference.spellings is not None:
-        seen += dict.fromkeys(reference.spellings.of(list(seen), children))
-    for values in seen:
-        yield from (dict(zip(columns, values, strict=True)) for columns in children)
-
-
-def times_of(parent: Target, reference: BelongingColumns, shared: Collection[str]) -> Iterator[During]:
-    """Yield what refers to rows that were of others as well, for the times in which they were of the object.
-
-    Args:
-        parent: The parent.
-        reference: The columns.
-        shared: The keys of these rows.
-    """
+) -> Iterator[During]:
     children = list(named_columns(reference.child, reference.columns))
     parents = list(named_columns(parent.place, reference.parent_columns))
     for key in sorted(shared):
@@ -69,6 +72,37 @@ def times_of(parent: Target, reference: BelongingColumns, shared: Collection[str
                     found.append(values)
             for values, names in product(found, children):
                 yield During(dict(zip(names, values, strict=True)), time.start, time.end)
+
+
+def _seen(parent: Target, reference: BelongingColumns, shared: Collection[str]) -> list[tuple[Any, ...]]:
+    seen: list[tuple[Any, ...]] = []
+    for values in (
+        *_values_of_keys(parent, reference, shared),
+        *_logged_values(parent, reference, shared),
+    ):
+        if None not in values and values not in seen:
+            seen.append(values)
+    return seen
+
+
+def _referring(reference: BelongingColumns, seen: list[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+    """Yield values, and other spellings of them, by all names of the columns that have them."""
+    children = list(named_columns(reference.child, reference.columns))
+    if reference.spellings is not None:
+        seen = [*seen, *dict.fromkeys(reference.spellings.of(list(seen), children))]
+    for values in seen:
+        yield from (dict(zip(columns, values, strict=True)) for columns in children)
+
+
+def _times(parent: Target, reference: BelongingColumns, value: tuple[Any, ...]) -> list[Holding]:
+    """Return when a parent had a value that rows refer to."""
+    if parent.values or parent.during:
+        return [Holding()]
+    having = Q(pk__in=[])
+    for names in named_columns(parent.place, reference.parent_columns):
+        each = dict(zip(names, value, strict=True))
+        having |= holding("before", each) | holding("after", each)
+    return times_of(parent, having)
 
 
 def _logged_values(

@@ -39,8 +39,8 @@ def keys_of(target: Target) -> set[str]:
 def shared_keys(target: Target, keys: Collection[str]) -> set[str]:
     """Return the keys of rows that have also had values of others, or may have had."""
     if not target.values and not target.during:
-        # It is the object itself, whatever had its key before.
-        return set()
+        # The last key is that of the object itself, whatever had it before.
+        keys = {*keys} - {span.key for span in target.spans[:1]}
     log = Change.objects.using(conf.destination()).order_by()
     rows = log.filter(in_table(target.place), operation__in=_OF_ROWS)
     found: set[str | None] = set()

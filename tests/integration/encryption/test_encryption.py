@@ -100,13 +100,20 @@ def test_the_deletion_of_a_key_erases_its_values(pipeline: Pipeline) -> None:
 def test_an_erasure_deletes_the_key_and_what_is_not_encrypted(pipeline: Pipeline) -> None:
     category = Category.objects.create(name="Books")
     product = Product.objects.create(sku="the-secret-sku", category=category)
+    former, product.pk = product.pk, product.pk + 1000
+    execute("UPDATE shop_product SET id = %s WHERE id = %s", [product.pk, former])
+    # Another one has the former key, with which its values are encrypted.
+    Product.objects.create(pk=former, sku="of another", category=category)
+    Review.objects.create(product_id=former, text="of another")
     Review.objects.create(product=product, text="fine")
-    (review,) = logged(pipeline, table="shop_review")
+    of_another, review = logged(pipeline, table="shop_review")
     plan = bemi("erase", f"shop.Product:{product.pk}", "--dry-run")
     assert "also in rows that stay (shop_review.text)" in plan
+    assert "not the encryption key of a row" in plan
     bemi("erase", f"shop.Product:{product.pk}", *REASON)
-    created, record = Change.objects.filter(table="shop_product")
-    assert created.after["sku"] is None
+    created, moved, another, record, _ = Change.objects.filter(table="shop_product")
+    assert created.after["sku"] is moved.after["sku"] is None and another.after["sku"] == "of another"
+    assert of_another.decrypted().after["text"] == "of another"
     assert record.context["keys"] == 1 and record.context["changes"] == 1
     # The row stays, and nobody can read it.
     review.refresh_from_db()
@@ -129,7 +136,7 @@ def test_related_rows_have_keys_of_their_own(pipeline: Pipeline, settings: Any) 
     for arguments in ([], ["--only-keys"]):
         plan = bemi("erase", f"shop.Category:{category.pk}", "--related", *arguments, "--dry-run")
         assert plan.startswith("2 encryption keys")
-        assert "not the encryption key of a related row, which encrypts values of others, too" in plan
+        assert "not the encryption key of a row, which encrypts values of others, too" in plan
     bemi("erase", f"shop.Category:{category.pk}", "--related", *REASON)
     # What it had with another one can be read.
     assert number_of_keys() == 1

@@ -448,6 +448,44 @@ def test_keys_that_mean_something_are_hashed(bemi: Bemi, drain: Drain, settings:
         execute("DROP TABLE visit, person")
 
 
+def test_who_has_had_or_has_a_key_of_somebody_keeps_what_is_theirs(
+    bemi: Bemi, drain: Drain, settings: Any, tmp_path: Path
+) -> None:
+    settings.BEMI_MASK_KEY = "0123456789abcdef"
+    execute("CREATE TABLE person (mail text PRIMARY KEY, code int UNIQUE, name text)")
+    execute(
+        "CREATE TABLE visit (id int PRIMARY KEY, code int REFERENCES person (code) ON DELETE CASCADE,"
+        "mail text REFERENCES person ON DELETE CASCADE ON UPDATE CASCADE, place text)"
+    )
+    try:
+        tracking.sync()
+        # Each of three has the same address and code, one after another; the last one still has them.
+        for number, name in enumerate(("zoe", "ann", "bob")):
+            execute("INSERT INTO person VALUES ('one@example.org', 7, %s)", [f"name of {name}"])
+            execute("INSERT INTO visit VALUES (%s, NULL, 'one@example.org', %s)", [number, f"by {name}"])
+            execute("INSERT INTO visit VALUES (%s, 7, NULL, %s)", [number + 10, f"by code {name}"])
+            if name != "bob":
+                execute("UPDATE person SET mail = %s WHERE code = 7", [f"{name}@example.net"])
+                execute("DELETE FROM visit WHERE code = 7")
+                execute("UPDATE person SET code = NULL WHERE code = 7")
+        execute("UPDATE visit SET place = 'late by ann' WHERE id = 1")
+        execute("DELETE FROM person WHERE mail = 'ann@example.net'")
+        drain()
+        bemi("subject", "public.person:ann@example.net", "--export", str(tmp_path / "ann.json"))
+        disclosed = (tmp_path / "ann.json").read_text()
+        before = everything()
+        bemi("erase", "public.person:ann@example.net", "--related", *REASON)
+        left = everything()
+        for texts in ("name of {}", "by {}", "by code {}"):
+            own = texts.format("ann")
+            assert own in disclosed and own in before and own not in left
+            for other in (texts.format("zoe"), texts.format("bob")):
+                assert other not in disclosed and left.count(other) == before.count(other) > 0
+        assert "late by ann" not in left and "ann@example.net" not in left
+    finally:
+        execute("DROP TABLE visit, person")
+
+
 def test_copies_are_erased_as_well(ann: User, bemi: Bemi) -> None:
     own = Change.objects.for_object(ann).created().get()
     other = Change.objects.created().get(after__username="bob-miller")

@@ -1,0 +1,60 @@
+"""Keys that others had before an object, or have since: what refers to one is of whoever has it then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db.models import Q
+
+from bemi_django import conf
+from bemi_django.erasure.targets.target import HAVING_VALUES, Target
+from bemi_django.log.conditions import in_table
+from bemi_django.models import Change
+
+_OF_ROWS = tuple(each for each in HAVING_VALUES if each != "EVENT")
+
+
+class Holding(NamedTuple):
+    """A time in which a key was an object's, from a change on, and before another one; None for no bound."""
+
+    start: UUID | None = None
+    end: UUID | None = None
+
+
+def times_of(target: Target, having: Q) -> list[Holding]:
+    """Return the times in which an object had a key; all of the time if no other row of its table had it.
+
+    Each goes on until another row gets the key, because what refers to it follows the object later.
+
+    Args:
+        target: The object, and nothing that belongs to it.
+        having: The condition for changes of rows that have the key, before or after.
+    """
+    log = Change.objects.using(conf.destination()).filter(in_table(target.place), having).order_by()
+    log = log.filter(operation__in=_OF_ROWS)
+    if not log.exclude(target.condition).exists():
+        return [Holding()]
+    own = set(log.filter(target.condition).values_list("pk", flat=True))
+    return list(_times(own, log.order_by("id").values_list("pk", flat=True).iterator()))
+
+
+def of_key(key: str) -> Q:
+    """Return the condition for changes of rows that have a primary key, before or after."""
+    return Q(primary_key=key) | Q(previous_primary_key=key)
+
+
+def _times(own: set[UUID], holders: Iterator[UUID]) -> Iterator[Holding]:
+    start: UUID | None = None
+    is_first, is_own = True, False
+    for change in holders:
+        if change in own and not is_own:
+            # What refers to a new row may come before it in its transaction.
+            start, is_own = None if is_first else change, True
+        elif change not in own and is_own:
+            yield Holding(start, change)
+            is_own = False
+        is_first = False
+    if is_own:
+        yield Holding(start)

@@ -542,6 +542,7 @@ def test_letters_of_rows_that_are_not_known_are_erased_as_well(ann: User, bemi: 
     assert {letter.reason for letter in DeadLetter.objects.all()} == {"elsewhere", "known"}
 
 
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
 def test_letters_that_may_be_of_held_tables_stay(ann: User, bemi: Bemi, settings: Any) -> None:
     settings.BEMI_LEGAL_HOLD = ["shop.Category"]
     own = Change.objects.for_object(ann).created().get()
@@ -584,6 +585,7 @@ def test_what_a_user_did_stays_without_where_they_were(bemi: Bemi, drain: Drain)
     assert change.after["name"] == "Books"
 
 
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
 @pytest.mark.parametrize("hold", [True, ["auth.User"], ["public.auth_user"]])
 def test_a_legal_hold_stops_it(ann: User, bemi: Bemi, settings: Any, hold: Any) -> None:
     settings.BEMI_LEGAL_HOLD = hold
@@ -596,6 +598,7 @@ def test_a_legal_hold_stops_it(ann: User, bemi: Bemi, settings: Any, hold: Any) 
     )
 
 
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
 def test_a_hold_that_the_owner_has_allowed_counts_also_without_the_setting(ann: User, bemi: Bemi) -> None:
     rule = [{"schema": None, "table": "auth_user", "period": None, "held": True}]
     execute("INSERT INTO _bemi.retention (rules) VALUES (%s)", [json.dumps(rule)])

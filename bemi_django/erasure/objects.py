@@ -10,6 +10,8 @@ from django.conf import settings
 from django.db import models
 
 from bemi_django import conf
+from bemi_django.erasure.related.reused import of_key
+from bemi_django.erasure.related.spellings import spellings_of_key
 from bemi_django.erasure.targets.moved_rows import MovedRows
 from bemi_django.erasure.targets.target import Target, is_text
 from bemi_django.log.conditions import in_table
@@ -53,6 +55,7 @@ def target_of_key(place: Place, key: str, alias: str, archive: Location | None =
     """
     log = Change.objects.using(conf.destination()).filter(in_table(place))
     own = key_columns(place, alias)
+    key = _as_logged(log, place, key, alias)
     whole: RowLog = MovedRows(TableLog(log), own)
     archived = None
     if archive is not None:
@@ -64,6 +67,14 @@ def target_of_key(place: Place, key: str, alias: str, archive: Location | None =
     keys = dict.fromkeys(span.key for span in spans)
     texts = [each for each in keys if is_text(log, own, each) or (archived and archived.has_text(own, each))]
     return Target(place, own, spans, texts=tuple(texts), key=own)
+
+
+def _as_logged(log: Any, place: Place, key: str, alias: str) -> str:
+    """Return a key in the spelling that the log has: some types take several for equal."""
+    if log.filter(of_key(key)).exists():
+        return key
+    known = log.filter(primary_key__in=list(spellings_of_key(alias, place, key)))
+    return known.order_by("-id").values_list("primary_key", flat=True).first() or key
 
 
 def user_key(instance: models.Model | None) -> Any:

@@ -1,4 +1,4 @@
-"""Other spellings of what refers to a row: a foreign key may take texts for equal that differ in the log.
+"""Other spellings of keys, and of what refers to them: texts may be equal that differ in the log.
 
 Columns of the type citext, of a collation that does not tell letters apart, and of char(n) do so.
 """
@@ -109,6 +109,24 @@ class Spellings:
             )
             numbers = [number for (number,) in cursor.fetchall()]
         yield from (found[number - 1] for number in numbers)
+
+
+def spellings_of_key(alias: str, place: Place, key: str) -> Iterator[str]:
+    """Yield the keys of the log that are equal to one, and other texts.
+
+    Args:
+        alias: Alias of the database.
+        place: The table, whose key has one column.
+        key: The key.
+    """
+    name = place.schema, place.table
+    with row_session(alias) as cursor:
+        table = read_catalog(cursor, dumps([name])).tables.get(name)
+    if table is None or table.primary is None or len(table.primary.columns) > 1:
+        return
+    own = table.primary.columns
+    reference = Reference("", name, name, own, own, "a", False, False, table.primary.equalities)
+    yield from (found for (found,) in Spellings(alias, place, reference).of([(key,)], [own]))
 
 
 def _rows(table: LiveTable, columns: Sequence[str], values: Iterable[tuple[Any, ...]]) -> str:

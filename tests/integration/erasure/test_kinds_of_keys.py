@@ -156,6 +156,7 @@ def test_rows_refer_by_other_columns_than_the_key_and_in_other_spellings(
     execute(
         f"CREATE TABLE guest (id int PRIMARY KEY, nick {kind} UNIQUE, code char(5) UNIQUE, a int, b text, "
         "mail citext UNIQUE, UNIQUE (a, b));"
+        "CREATE TABLE box (mail citext PRIMARY KEY, remark text);"
         f"CREATE TABLE stay (id int PRIMARY KEY, nick {kind} REFERENCES guest (nick) ON DELETE CASCADE, "
         "code char(8) REFERENCES guest (code) ON DELETE CASCADE, a int, b text, remark text, "
         "mail citext REFERENCES guest (mail) ON DELETE CASCADE, "
@@ -186,8 +187,15 @@ def test_rows_refer_by_other_columns_than_the_key_and_in_other_spellings(
             assert f"{number} of ann" in disclosed and f"{number} of ann" not in left
             assert f"{number} of bob" not in disclosed and f"{number} of bob" in left
         assert "of nobody" not in disclosed and "of nobody" in left
+        execute("INSERT INTO box VALUES ('Ann@Example.org', 'of ann')")
+        execute("DELETE FROM box WHERE mail = 'ann@example.org'")
+        drain()
+        bemi("subject", "box:ANN@example.org", "--export", str(tmp_path / "box.json"))
+        assert "of ann" in (tmp_path / "box.json").read_text()
+        bemi("erase", "box:ann@example.ORG", *REASON)
+        assert "of ann" not in logged("box") and "xample" not in logged("box")
     finally:
-        execute("DROP TABLE stay, guest")
+        execute("DROP TABLE stay, guest, box")
         execute("DROP COLLATION IF EXISTS any_case")
 
 

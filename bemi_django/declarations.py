@@ -77,6 +77,9 @@ def track(
         meta = getattr(model, "_meta", None)
         if meta is None or meta.abstract:
             raise TypeError(f"{model.__name__} has no table: decorate the models that inherit from it")
+        if meta.proxy:
+            home = meta.concrete_model.__name__
+            raise TypeError(f"{model.__name__} is a proxy and has the table of {home}: decorate {home}")
         _declared[meta.label_lower] = Declaration(model, fields, condition, exclude)
         return model
 

@@ -9,6 +9,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import models
+from django.test.utils import isolate_apps
 
 from bemi_django import checks, conf, selection, track
 from bemi_django.declarations import _declared
@@ -127,9 +128,17 @@ def test_wrong_declarations_are_reported() -> None:
             abstract = True
             app_label = "todos"
 
+    with isolate_apps("sample_project.todos"):
+
+        class Proxy(Todo):
+            class Meta:
+                proxy = True
+                app_label = "todos"
+
     for arguments, decorated, message in (
         ({}, Base, "has no table"),
         ({}, object, "has no table"),
+        ({"exclude": True}, Proxy, "is a proxy and has the table of Todo: decorate Todo"),
         ({"ignore": "task"}, Todo, "give a list"),
         ({"condition": "path"}, Todo, "give a function"),
     ):

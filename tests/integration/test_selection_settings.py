@@ -143,7 +143,7 @@ def test_wrong_declarations_are_reported() -> None:
         ({"condition": "path"}, Todo, "give a function"),
     ):
         with pytest.raises(TypeError, match=message):
-            track(**arguments)(decorated)  # type: ignore[arg-type]
+            track(**arguments)(decorated)
 
 
 def test_excluded_tables_add_to_the_default_ones(settings: Any) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 Node = TypeVar("Node")
 
 
-class Edge(NamedTuple, Generic[Node]):
+# No named tuples: before Python 3.11, these cannot be generic.
+@dataclass(frozen=True)
+class Edge(Generic[Node]):
     """``first`` must come before ``then``; an edge that is not ``is_hard`` is only a preference.
 
     The edge can be broken by setting the columns ``breakable`` of ``writer``, one of the two, to NULL for a
@@ -23,7 +26,8 @@ class Edge(NamedTuple, Generic[Node]):
     breakable: tuple[str, ...] = ()
 
 
-class Order(NamedTuple, Generic[Node]):
+@dataclass(frozen=True)
+class Order(Generic[Node]):
     """The nodes in order, the edges that were broken, and the nodes for which there is no order."""
 
     nodes: list[Node]

@@ -63,6 +63,18 @@ def classes(module: Path) -> Iterator[str]:
                 yield found.name
 
 
+def test_a_named_tuple_has_no_other_base() -> None:
+    """Python 3.10 refuses generic ones, when the module is imported."""
+    found = []
+    for module in MODULES:
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.ClassDef) and len(node.bases) > 1:
+                found += [
+                    f"{module.name}: {node.name}" for base in node.bases if ast.unparse(base) == "NamedTuple"
+                ]
+    assert not found, f"make these classes dataclasses: {found}"
+
+
 def test_the_picture_of_the_rooms_shows_them_all() -> None:
     picture = (ROOT / "docs/architecture.md").read_text().split("```")[1]
     rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}

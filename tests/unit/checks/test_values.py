@@ -79,8 +79,8 @@ def test_a_wrong_value_is_an_error_that_names_the_setting_and_what_to_write(
         if bool(found) is is_right or not all(one.hint for one in found):
             wrong.append((value, found))
     assert not wrong
-    # With the checks of Django and of the admin, which read settings as well. Those of models ask the database,
-    # from Django 6.1 on.
+    # With the checks of Django and of the admin, which read settings as well. Those of models ask the
+    # database, from Django 6.1 on.
     setattr(settings, setting, VALUES[-2])
     registered = [one for one in registry.get_checks() if one.__module__ != check_all_models.__module__]
     found = [message for check in registered for message in check(app_configs=None, databases=None)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,7 +42,7 @@ def test_what_can_be_broken_is_and_what_cannot_is_stuck() -> None:
     forth, back = Edge(one, two, True, two, ("up",)), Edge(two, one, True, one)
     assert order([one, two], [forth, back]).broken == [forth]
     assert order([one, two], [forth, back]).nodes == [two, one]
-    stuck = order([one, two], [forth._replace(breakable=()), back])
+    stuck = order([one, two], [replace(forth, breakable=()), back])
     assert (stuck.nodes, stuck.stuck) == ([], [one, two])
 
 

@@ -114,6 +114,7 @@ def test_tests_may_empty_the_log(protected: None) -> None:
     assert refused("TRUNCATE changes")
 
 
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
 def test_rows_are_pruned_and_months_dropped(protected: None, settings: Any) -> None:
     settings.BEMI_RETENTION = {"shop.Category": "30 days"}
     try:

@@ -18,7 +18,7 @@ from bemi_django.encryption.decryption import Decrypter, encrypted_columns
 from bemi_django.erasure.objects import target_of_key, targets_of_instance, user_key
 from bemi_django.erasure.related.dependents import Dependents
 from bemi_django.erasure.targets.sides import sides_of
-from bemi_django.erasure.targets.target import SIDES
+from bemi_django.erasure.targets.target import SIDES, Target
 from bemi_django.log.conditions import as_jsonb, in_table
 from bemi_django.log.live.column_names import ColumnNames
 from bemi_django.log.live.name_catalog import column_names
@@ -113,6 +113,11 @@ class Disclosure:
         #: Whether columns of tables are masked, under one of the names that they have had.
         self._masked: dict[tuple[Place, str], bool] = {}
         self._decrypter = Decrypter(loads)
+
+    @property
+    def targets(self) -> Collection[Target]:
+        """The changes of their rows, by table."""
+        return self._targets.values()
 
     @property
     def is_empty(self) -> bool:

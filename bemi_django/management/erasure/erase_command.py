@@ -13,6 +13,7 @@ from bemi_django.erasure.erase import erase, erase_keys
 from bemi_django.erasure.plan import ErasurePlan, plan_erasure
 from bemi_django.events.operator_context import operator_context
 from bemi_django.management.archive.archive_command import require
+from bemi_django.management.erasure.former_tables import said_of_former_tables
 from bemi_django.management.erasure.named_object import instance_named, row_named
 from bemi_django.management.subcommand import INTERRUPTED, add_subcommand
 from bemi_django.management.verify_command import watching
@@ -76,6 +77,8 @@ def erase_object(command: BaseCommand, database: str, options: dict[str, Any]) -
     for line in plan.said_of_keys():
         command.stdout.write(line)
     is_empty = only_keys or not _print(command, plan)
+    for line in said_of_former_tables(() if only_keys else plan.targets, database, "bemi erase"):
+        command.stdout.write(line)
     is_searched = not only_keys and (plan.interrupted is not None or plan.archive is not None)
     if is_empty and not plan.subjects and not is_searched:
         raise CommandError(

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from bemi_django.disclosure.disclosed import Disclosure
 from bemi_django.disclosure.export import export
 from bemi_django.events.operator_context import record_command
+from bemi_django.management.erasure.former_tables import said_of_former_tables
 from bemi_django.management.erasure.named_object import instance_named, row_named
 from bemi_django.management.subcommand import add_reason, add_subcommand
 
@@ -65,4 +66,6 @@ def export_subject(command: BaseCommand, database: str, options: dict[str, Any])
 
     # Nobody gets it without a record of that.
     paths, number = export(disclosure, options["object"], options["export"], record)
+    for line in said_of_former_tables(disclosure.targets, database, _COMMAND):
+        command.stdout.write(line)
     command.stdout.write(f"{number} changes written to {' and '.join(map(str, paths))}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -658,6 +659,25 @@ def test_only_the_owner_of_the_log_may_erase(ann: User, bemi: Bemi) -> None:
 def test_a_table_is_named_without_a_model(ann: User, bemi: Bemi) -> None:
     assert "4 changes of 1 rows erased" in bemi("erase", f"public.auth_user:{ann.pk}", *REASON)
     assert "ann@example.org" not in everything()
+
+
+def test_what_is_under_a_former_name_of_its_table_is_named(bemi: Bemi, drain: Drain, tmp_path: Path) -> None:
+    execute(
+        "CREATE TABLE person (id int PRIMARY KEY, word text); INSERT INTO person VALUES (1, 'former-ann')"
+    )
+    try:
+        drain()
+        execute("ALTER TABLE person RENAME TO guest; UPDATE guest SET word = 'ann'")
+        drain()
+        target = str(tmp_path / "subject.json")
+        assert "run manage.py bemi subject" in bemi("subject", "public.guest:1", "--export", target)
+        said = bemi("erase", "public.guest:1", *REASON)
+        (name,) = re.findall(r"guest had the name public.person, and .* bemi erase '(.*)', too", said)
+        assert "former-ann" in everything()
+        bemi("erase", name, *REASON)
+        assert "former-ann" not in everything()
+    finally:
+        execute("DROP TABLE IF EXISTS person, guest")
 
 
 def test_a_killed_erasure_is_continued(ann: User, bemi: Bemi) -> None:

@@ -32,7 +32,7 @@ LONGEST = 30
 #: Bytes of an answer that are read.
 _MOST_ANSWER = 2000
 _SALT_LENGTH = 22
-_SUCCESS = range(200, 300)
+_SUCCESS, _REDIRECTS = range(200, 300), range(300, 400)
 # The addresses of these hold one of IPv4, or are of a site.
 _TRANSLATED = tuple(
     map(ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96", "fec0::/10"))
@@ -143,6 +143,11 @@ def deliver(url: str, body: bytes, secret: str, delivery: str) -> WebhookAnswer:
         raise AlertFailed(
             _("the server could not be reached: %(error)s"), error=type(error).__name__
         ) from None
+    if response.status in _REDIRECTS:
+        raise AlertFailed(
+            _("the server answered %(status)s: redirects are not followed, give the address it leads to"),
+            status=response.status,
+        )
     if response.status not in _SUCCESS:
         raise AlertFailed(_("the server answered %(status)s"), status=response.status)
     if not is_sent:

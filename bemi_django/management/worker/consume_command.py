@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from argparse import ArgumentParser, ArgumentTypeError
 from contextlib import nullcontext
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any
 
@@ -34,6 +34,7 @@ from bemi_django.wire.queue_address import QueueAddress
 
 logger = logging.getLogger(__name__)
 
+_DAY = timedelta(days=1)
 _NO_QUEUE = "no queue: give its address, nats://HOST:PORT/STREAM, or set BEMI_SINK"
 
 
@@ -93,9 +94,13 @@ def _replayed(text: str) -> Replayed:
         return Replayed()
     try:
         # A time zone may take it out of the years that there are.
-        return Replayed(datetime.fromisoformat(text).astimezone())
+        since = datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError, OSError):
-        raise ArgumentTypeError("give a time, as '2030-01-31 12:00+00:00', or 'start'") from None
+        raise ArgumentTypeError("give a time, as '2026-01-31 12:00+00:00', or 'start'") from None
+    # The clock of the queue may be another one.
+    if since > datetime.now(timezone.utc) + _DAY:
+        raise ArgumentTypeError(f"{text} is in the future: the queue has nothing from then on")
+    return Replayed(since)
 
 
 def consume(command: BaseCommand, database: str, options: dict[str, Any]) -> None:

@@ -46,7 +46,11 @@ def test_a_placeholder_in_hexadecimal_digits_has_them() -> None:
             call_command("bemi", "consume", *DEBEZIUM, "records.jsonl", "--placeholder", placeholder)
 
 
-@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:00:00-14:00", "soon"])
+@pytest.mark.parametrize(
+    "moment",
+    ["0001-01-01T00:00:00+14:00", "9999-12-31T23:00:00-14:00", "soon", "2999-01-01 is in the future"],
+)
 def test_a_time_that_there_is_not_is_no_beginning(moment: str) -> None:
-    with pytest.raises(CommandError, match="give a time, as '2030-01-31"):
+    moment, _, said = moment.partition(" ")
+    with pytest.raises(CommandError, match=said or "give a time, as '2026-01-31"):
         call_command("bemi", "consume", STREAM, "--from", moment)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 #: The settings of a stream, as its server sends them.
 Config = Mapping[str, Any]
 
+#: The server's number of the error that two streams have a subject.
+_OVERLAP = 10065
 logger = logging.getLogger(__name__)
 
 
@@ -38,13 +40,27 @@ async def require_stream(connection: Connection, name: str, replicas: int = 1) -
     try:
         config = await _config_of(connection.client, name)
     except NotFoundError:
-        await connection.jetstream.add_stream(_new_stream(name, replicas))
-        logger.info("created the stream %s", name)
+        await _make(connection, name, replicas)
         config = await _config_of(connection.client, name)
     if missing := lacking(config):
         needed = ", ".join(missing)
         raise ReplicationError(f"the stream {name} would lose changes or hold them up: it needs {needed}")
     return _replicas(config)
+
+
+async def _make(connection: Connection, name: str, replicas: int) -> None:
+    from nats.js.errors import APIError
+
+    try:
+        await connection.jetstream.add_stream(_new_stream(name, replicas))
+    except APIError as error:
+        if error.err_code != _OVERLAP:
+            raise
+        raise ReplicationError(
+            f"there is no stream {name}, and it cannot be made: another stream has the subjects {STREAM}.>. "
+            "Give the name of that one in the address"
+        ) from error
+    logger.info("created the stream %s", name)
 
 
 def _new_stream(name: str, replicas: int) -> StreamConfig:

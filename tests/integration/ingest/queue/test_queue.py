@@ -319,6 +319,10 @@ def test_a_stream_that_would_lose_changes_is_refused(queued: QueuedPipeline) -> 
         ReplicationError, match="would lose changes or hold them up: it needs discard new, no max_age"
     ):
         queued.publish()
+    assert queued.config.queue is not None
+    misspelt = queued.config.queue._replace(stream="bemmi")
+    with pytest.raises(ReplicationError, match="no stream bemmi, .* another stream has the subjects bemi.>"):
+        queued.trail.run(queued.config._replace(queue=misspelt))
 
 
 def test_one_replica_without_sync_is_warned_of(

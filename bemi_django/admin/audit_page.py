@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 import django
@@ -69,6 +70,20 @@ def audit_page(
     folders = [f"{model._meta.app_label}/{model._meta.model_name}/", ""] if model else [""]
     names = [f"admin/bemi_django/{folder}{name}.html" for folder in folders]
     return TemplateResponse(request, names, context)
+
+
+def unreachable_page(model_admin: Any, request: HttpRequest, alias: str) -> TemplateResponse:
+    """Return the page that says that a log cannot be read, where there are several of them.
+
+    Args:
+        model_admin: The ``ChangeAdmin`` of the site.
+        request: The request.
+        alias: The log.
+    """
+    viewer = Viewer(request, model_admin.admin_site)
+    page = audit_page(model_admin, viewer, "unreachable", _("Log not reachable"), {"unreachable": alias})
+    page.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    return page
 
 
 def name_of(page: TemplateResponse) -> str:

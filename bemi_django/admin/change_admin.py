@@ -18,7 +18,7 @@ from django.utils.translation import pgettext
 
 from bemi_django.admin.access.chosen_log import in_chosen_log
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.audit_page import audit_page, name_of
+from bemi_django.admin.audit_page import audit_page, name_of, unreachable_page
 from bemi_django.admin.display.change_rows import BUILT_IN
 from bemi_django.admin.display.list_columns import ChangeAdminChecks, with_columns, with_own_columns
 from bemi_django.admin.pages import (
@@ -104,7 +104,10 @@ class ChangeAdmin(ChangeAdminBase):
             ("<uuid:object_id>/change/", self.change_view, "change"),
         ]
         # Who may see the site as it was need not see the log.
-        views = [(at, in_chosen_log(self._require_view(view, name), name), name) for at, view, name in pages]
+        down = partial(unreachable_page, self)
+        views = [
+            (at, in_chosen_log(self._require_view(view, name), name, down), name) for at, view, name in pages
+        ]
         views.append(("travel/", of_the_present(non_atomic_requests(partial(self.travel_view))), "travel"))
         return [
             path(route, self.admin_site.admin_view(view), name=f"bemi_django_change_{name}")

@@ -24,6 +24,8 @@ from bemi_django.log.lossless_json import dumps
 
 View = Callable[..., HttpResponse]
 _QUERY_CANCELED = "57014"
+#: What the states begin with of servers that are not there, or go away.
+_CONNECTION = ("08", "57P")
 
 
 def view_of(operation: Operation) -> View:
@@ -60,13 +62,14 @@ def answered(answer: Callable[..., dict[str, Any]]) -> View:
                 )
             )
         except OperationalError as error:
-            if sqlstate_of(error) != _QUERY_CANCELED:
+            state = sqlstate_of(error)
+            if state == _QUERY_CANCELED:
+                advice = _("The answer takes too long to find. Ask for less: a model, a user or days.")
+            elif not state or state.startswith(_CONNECTION):
+                advice = _("The log cannot be read at the moment. Try again later.")
+            else:
                 raise
-            return problem_response(
-                ApiProblem(
-                    503, _("The answer takes too long to find. Ask for less: a model, a user or days.")
-                )
-            )
+            return problem_response(ApiProblem(503, advice))
 
     return view
 

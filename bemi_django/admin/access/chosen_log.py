@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.apps import apps
-from django.db import router
+from django.db import DatabaseError, InterfaceError, OperationalError, connections, router
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
 from django.template.response import TemplateResponse
 
@@ -33,7 +33,11 @@ class LogChoice(NamedTuple):
     is_chosen: bool
 
 
-def in_chosen_log(view: Callable[..., HttpResponseBase], page: str) -> Callable[..., HttpResponseBase]:
+def in_chosen_log(
+    view: Callable[..., HttpResponseBase],
+    page: str,
+    unreachable: Callable[[HttpRequest, str], HttpResponseBase],
+) -> Callable[..., HttpResponseBase]:
     """Return a view whose page shows what the session has chosen: one log, by default the first one, or all.
 
     A page that cannot show all shows the log that has its change, or the first one. The history of an object
@@ -42,6 +46,7 @@ def in_chosen_log(view: Callable[..., HttpResponseBase], page: str) -> Callable[
     Args:
         view: The view.
         page: The name of its page.
+        unreachable: Returns the page that says which log cannot be read, and lets another one be chosen.
     """
 
     @wraps(view)
@@ -56,12 +61,18 @@ def in_chosen_log(view: Callable[..., HttpResponseBase], page: str) -> Callable[
             return HttpResponseRedirect(f"{request.path}?{query.urlencode()}")
         context = copy_context()
         log = aliases[0]
-        if request.session.get(_KEPT) == _ALL and page in _OF_ALL:
-            context.run(destinations.choose_all_here)
-        else:
-            log = _log_of(request, aliases, **kwargs)
-            context.run(destinations.choose_here, log)
-        response: Any = context.run(view, request, *args, **kwargs)
+        try:
+            if request.session.get(_KEPT) == _ALL and page in _OF_ALL:
+                context.run(destinations.choose_all_here)
+            else:
+                log = _log_of(request, aliases, **kwargs)
+                context.run(destinations.choose_here, log)
+            response: Any = context.run(view, request, *args, **kwargs)
+        except (OperationalError, InterfaceError):
+            down = next((alias for alias in aliases if not _is_reached(alias)), None)
+            if down is None:
+                raise
+            return context.run(unreachable, request, down)
         # What is asked for when the view has returned is asked of the same log.
         if isinstance(response, TemplateResponse):
             response.render = partial(context.run, response.render)  # type: ignore[method-assign]
@@ -87,6 +98,18 @@ def choices(request: HttpRequest) -> list[LogChoice]:
         query[_PARAMETER] = alias
         found.append(LogChoice(alias.replace(_ALL, ""), f"?{query.urlencode()}", alias == shown))
     return found
+
+
+def _is_reached(alias: str) -> bool:
+    try:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except (OperationalError, InterfaceError):
+        return False
+    except DatabaseError:
+        # Of a transaction that has failed.
+        return True
+    return True
 
 
 def _log_of(request: HttpRequest, aliases: list[str], **address: Any) -> str:

@@ -109,6 +109,21 @@ def test_without_several_logs_there_is_nothing_to_choose(admin_client: Client, r
     assert 'href="?log=' not in admin_client.get(LIST).content.decode()
 
 
+@pytest.mark.parametrize("log", ["other", "*"])
+def test_a_log_that_cannot_be_reached_is_named_and_another_one_offered(
+    admin_client: Client, logs: list[Change], monkeypatch: pytest.MonkeyPatch, log: str
+) -> None:
+    other = connections["other"]
+    other.close()
+    with monkeypatch.context() as patch:
+        patch.setitem(other.settings_dict, "PORT", "1")
+        page = admin_client.get(f"{LIST}?log={log}", follow=True)
+        assert page.status_code == 503
+        assert "The log other cannot be read at the moment." in page.content.decode()
+        assert "?log=default" in page.content.decode()
+        assert admin_client.get(f"{LIST}?log=default", follow=True).status_code == 200
+
+
 def move_to_other(changes: list[Change]) -> None:
     """Let the second log have changes, and no longer the first one."""
     for change in changes:

@@ -119,7 +119,8 @@ def _grid(numbers: Sequence[float]) -> list[float]:
         low = min(numbers)
     width = high / _LINES - low / _LINES
     if width == 0:
-        return [low, low + (abs(low) or 1)]
+        above = low + (abs(low) or 1)
+        return [low, above] if math.isfinite(above) else [low / 2, low]
     power = 10.0 ** math.floor(math.log10(width))
     step = next((power * factor for factor in (1, 2, 5) if power * factor >= width), power * 10)
     first, last = math.floor(low / step), math.ceil(high / step)

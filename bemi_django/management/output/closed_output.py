@@ -6,6 +6,7 @@ import os
 import select
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from django.core.management.base import OutputWrapper
 
@@ -30,13 +31,18 @@ def ended_with(output: OutputWrapper) -> Iterator[None]:
         if not _is_closed(output):
             raise
         # What is buffered would be written when the process ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream_of(output).fileno())
         raise SystemExit(CLOSED) from None
+
+
+def stream_of(output: OutputWrapper) -> Any:
+    """Return what an output writes to. Attributes of its own say nothing in Django 4.2."""
+    return vars(output)["_out"]
 
 
 def _is_closed(output: OutputWrapper) -> bool:
     """Tell whether it is the output that is closed, and not another pipe or connection."""
     asked = select.poll()
     with suppress(OSError, ValueError):  # it is no file
-        asked.register(output.fileno(), 0)
+        asked.register(stream_of(output).fileno(), 0)
     return any(event & select.POLLERR for _, event in asked.poll(0))

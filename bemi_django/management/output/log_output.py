@@ -11,6 +11,7 @@ from typing import Any
 
 from django.core.management.base import OutputWrapper
 
+from bemi_django.management.output.closed_output import stream_of
 from bemi_django.wire.visible_text import one_line, visible
 
 #: Values of ``--log-format``.
@@ -63,7 +64,7 @@ class VisibleOutput(OutputWrapper):
     @classmethod
     def of(cls, output: OutputWrapper) -> VisibleOutput:
         """Return an output that writes to where another one does, in the same style."""
-        made = cls(vars(output)["_out"], output.ending)
+        made = cls(stream_of(output), output.ending)
         made.style_func = output.style_func
         return made
 
@@ -71,7 +72,7 @@ class VisibleOutput(OutputWrapper):
         self, msg: str = "", style_func: Any = None, ending: str | None = None
     ) -> None:
         """Write a text."""
-        if encoding := getattr(self, "encoding", None):
+        if encoding := getattr(stream_of(self), "encoding", None):
             msg = msg.encode(encoding, "backslashreplace").decode(encoding)
         super().write(visible(msg), style_func, ending)
 

@@ -66,7 +66,11 @@ def test_moments_are_those_of_django_and_of_python(moment: datetime) -> None:
     assert csv_moment(printed) == moment.isoformat()
 
 
-@given(st.none() | st.integers() | st.booleans() | st.text(max_size=8))
+# The server has no text with NUL, and Python 3.10 reads none.
+_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
+
+
+@given(st.none() | st.integers() | st.booleans() | _TEXT)
 def test_a_cell_is_read_as_it_was_written(value: Any) -> None:
     line = f"{csv_text(value)},{csv_text(value)}\r\n"
     expected = "" if value is None else str(csv_cell(value))

@@ -6,7 +6,7 @@ import math
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bemi_django.admin.display.svg_steps import HEIGHT, Level, step_chart
@@ -65,6 +65,7 @@ def test_adjacent_numbers_have_a_chart(number: float, towards: float) -> None:
 
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=20), st.integers(1, 40))
+@example([8.98846567431158e307] * 2, 1)
 def test_everything_is_inside(numbers: list[float], days: int) -> None:
     chart = step_chart(levels(*numbers), BEGIN + timedelta(days=days))
     if chart is not None:

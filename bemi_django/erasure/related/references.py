@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from functools import reduce
 from itertools import product
+from operator import or_
 from typing import Any, NamedTuple
 
 from django.db.models import Q
 
 from bemi_django import conf
-from bemi_django.erasure.related.reused import Holding, times_of
+from bemi_django.erasure.related.reused import Holding, of_key, times_of
 from bemi_django.erasure.related.spellings import Spellings
 from bemi_django.erasure.targets.shared_rows import own_times
 from bemi_django.erasure.targets.target import During, Target, holding, may_be_key, values_of_key
 from bemi_django.log.conditions import in_table, value_of
 from bemi_django.log.live.name_catalog import column_names
+from bemi_django.log.lossless_json import dumps
 from bemi_django.log.places import Place, model_of
 from bemi_django.models import Change
 
@@ -102,6 +105,11 @@ def _times(parent: Target, reference: BelongingColumns, value: tuple[Any, ...]) 
     for names in named_columns(parent.place, reference.parent_columns):
         each = dict(zip(names, value, strict=True))
         having |= holding("before", each) | holding("after", each)
+    if reference.parent_columns == parent.key[:1]:
+        # An index has the keys. Whether a text is printed in quotes depends on its type.
+        having &= reduce(
+            or_, map(of_key, {dumps(value[0]), *filter(lambda one: isinstance(one, str), value)})
+        )
     return times_of(parent, having)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from bemi_django.erasure.contexts import ContextEraser
+from bemi_django.log.lossless_json import dumps
 from bemi_django.log.places import Place
 from bemi_django.retention.rules import as_json
 from bemi_django.retention.table_rule import TableRule
@@ -48,6 +49,18 @@ _CONTEXT = (
 _UNDELIVERED = """
 UPDATE _bemi.undelivered SET reason = 'erased'
 WHERE change_id = ANY (%s::text[]::uuid[]) AND reason <> 'erased'
+"""
+# Differences that a verification has found are named by the keys of rows.
+_FINDINGS = """
+SELECT f.verification, f.name, f.result::text FROM _bemi.verified f
+WHERE EXISTS (
+    SELECT FROM unnest(%s::text[]) k (key) WHERE position(k.key IN f.result::text) > 0) FOR UPDATE
+"""
+_FINDING = "UPDATE _bemi.verified SET result = %s::jsonb WHERE (verification, name) = (%s, %s)"
+# A run that was interrupted there compares the table again.
+_PLACES = """
+DELETE FROM _bemi.verified f
+WHERE EXISTS (SELECT FROM unnest(%s::text[]) k (key) WHERE position(k.key IN f.place::text) > 0)
 """
 #: A shorter text is in letters of others, too.
 _TELLING = 8
@@ -97,6 +110,20 @@ def erase_letters_with(cursor: Any, log: str, values: Collection[str], held: Seq
     """Remove the letters that can be of any row, but of no held one, and have one of these values in them."""
     telling = sorted(value for value in values if len(value) >= _TELLING)
     cursor.execute(_of_log(_BY_VALUE, log), [as_json(held), telling])
+
+
+def erase_findings_with(cursor: Any, keys: Collection[str]) -> None:
+    """Remove keys from what verifications have found.
+
+    Args:
+        cursor: A cursor of the log, with a closed search path.
+        keys: Keys that mean something.
+    """
+    eraser, printed = ContextEraser(keys), [dumps(key)[1:-1] for key in keys]
+    cursor.execute(_PLACES, [printed])
+    cursor.execute(_FINDINGS, [printed])
+    for verification, name, result in cursor.fetchall():
+        cursor.execute(_FINDING, [eraser.erased(result), verification, name])
 
 
 def _of_log(statement: str, log: str) -> str:

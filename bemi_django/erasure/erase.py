@@ -112,8 +112,8 @@ class _Eraser:
         self._plan = plan
         self._watch = watch
         self._remains = Remains(erasure.targets, plan.key)
-        keys = filter(is_looked_for, self._remains.hashes)
-        self._contexts = ContextEraser({*erasure.values, *keys})
+        self._keys = {key for key in self._remains.hashes if is_looked_for(key)}
+        self._contexts = ContextEraser({*erasure.values, *self._keys})
 
     def erase_contexts(self) -> None:
         """Take the values out of contexts: of transactions that wrote them, and of what the person did."""
@@ -127,6 +127,7 @@ class _Eraser:
                 self._rewrite_contexts(ids, (), is_theirs=True)
         with closed_cursor(self._alias) as cursor:
             copies.erase_letters_with(cursor, self._log, self._erasure.values, self._plan.held)
+            copies.erase_findings_with(cursor, self._keys)
 
     def erase_archive(self) -> None:
         """Take the values out of the months of the archive."""

@@ -56,7 +56,7 @@ REASON = ("--reason", "request 7", "--noinput")
 
 def everything() -> str:
     """All that the log and what belongs to it have, as text."""
-    kept = ("dead_letters", "undelivered", "erasures", "erased", "activity")
+    kept = ("dead_letters", "undelivered", "erasures", "erased", "activity", "verified")
     tables = ("changes", *(f"_bemi.{name}" for name in kept))
     return "\n".join(
         text
@@ -422,6 +422,13 @@ def test_keys_that_mean_something_are_hashed(bemi: Bemi, drain: Drain, settings:
         execute("UPDATE person SET mail = 'ann@example.net' WHERE mail = 'ann@example.org'")
         drain()
         asked = ("erase", "person:ann@example.net", "--related")
+        found = {"DIFFERENT": {"count": 1, "examples": ["ann@example.org"]}}
+        execute(
+            "WITH run AS (INSERT INTO _bemi.verifications (slot, asked, round) VALUES ('s', '{}', 0) "
+            "RETURNING id) INSERT INTO _bemi.verified SELECT id, v.* FROM run, "
+            "(VALUES ('public.person', %s::jsonb, NULL::jsonb), ('public.visit', '{}', %s)) v",
+            [json.dumps(found), json.dumps({"after": "ann@example.net"})],
+        )
         with pytest.raises(CommandError, match="a row of public.person is still there, and its key has"):
             bemi(*asked, *REASON)
         execute("DELETE FROM person WHERE mail = 'ann@example.net'")
@@ -441,12 +448,14 @@ def test_keys_that_mean_something_are_hashed(bemi: Bemi, drain: Drain, settings:
         assert moved.primary_key == deleted.primary_key == deleted.before["mail"]
         visit = Change.objects.created().get(table="visit", primary_key="1")
         assert visit.after == {"id": 1, "mail": created.primary_key, "place": None}
+        assert '"examples": ["***"]' in left
+        assert execute("SELECT name FROM _bemi.verified") == [("public.person",)]
         # The history of the row is still one.
         place = created.place
         target = target_of_key(place, str(deleted.primary_key), "default")
         assert Change.objects.filter(target.condition).count() == 3
     finally:
-        execute("DROP TABLE visit, person")
+        execute("DROP TABLE visit, person; DELETE FROM _bemi.verifications")
 
 
 def test_who_has_had_or_has_a_key_of_somebody_keeps_what_is_theirs(

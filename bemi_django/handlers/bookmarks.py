@@ -32,7 +32,8 @@ WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted AND l.objsubid 
 _READ = """
 SELECT system_identifier, start_sequence, last, attempts,
        pg_catalog.date_part('epoch', retry_at OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp())
-FROM _bemi.handlers WHERE slot = %s AND handler = %s
+FROM _bemi.handlers
+WHERE slot OPERATOR(pg_catalog.=) %s::pg_catalog.text AND handler OPERATOR(pg_catalog.=) %s::pg_catalog.text
 """
 _SAVE = """
 INSERT INTO _bemi.handlers (slot, handler, system_identifier, start_sequence, last, attempts, retry_at)

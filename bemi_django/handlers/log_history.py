@@ -11,7 +11,7 @@ from bemi_django.schema.replication.slots import slot_of
 
 _HISTORY = """
 SELECT system_identifier, _bemi.sequence_v1(slot, start_lsn), _bemi.sequence_v1(slot, lsn)
-FROM _bemi.checkpoint WHERE slot = %s
+FROM _bemi.checkpoint WHERE slot OPERATOR(pg_catalog.=) %s::pg_catalog.text
 """
 
 

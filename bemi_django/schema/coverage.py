@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from django.db import connections
 from django.utils.translation import gettext as _
 
 from bemi_django import conf
 from bemi_django.schema import installed, tracking
 from bemi_django.schema.replication import chosen_tables
+from bemi_django.schema.search_path import closed_cursor
 
 _TABLES = """
 WITH published AS (
@@ -80,7 +80,7 @@ def read_coverage(using: str) -> list[TableCoverage]:
     """
     lacking = {step.name: step for step in reversed(tracking.plan(using))}
     include, exclude = chosen_tables.patterns(using)
-    with connections[using].cursor() as cursor:
+    with closed_cursor(using) as cursor:
         given: dict[str, Any] = {"publication": conf.publication(), "include": include, "exclude": exclude}
         cursor.execute(_TABLES, given)
         return [_of(lacking.get(name), name, *row) for name, *row in cursor.fetchall()]
@@ -135,7 +135,7 @@ def unmatched_patterns(using: str) -> list[str]:
         NotInstalled: ``migrate`` was not run.
     """
     include = chosen_tables.included(using)
-    with connections[using].cursor() as cursor:
+    with closed_cursor(using) as cursor:
         cursor.execute(_UNMATCHED, [chosen_tables.like(include)])
         found = [include[number - 1] for (number,) in cursor.fetchall()]
     is_default = not conf.include(())
@@ -148,7 +148,7 @@ def has_event_triggers(using: str) -> bool:
     Raises:
         NotInstalled: ``migrate`` was not run.
     """
-    with connections[using].cursor() as cursor:
+    with closed_cursor(using) as cursor:
         installed.require(cursor, "event_triggers_v1")
         cursor.execute(_HAS_EVENT_TRIGGERS)
         return bool(cursor.fetchone()[0] == 2)

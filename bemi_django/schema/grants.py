@@ -15,8 +15,9 @@ _HAS_ROLE = """
 SELECT pg_catalog.count(*) FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) %s::pg_catalog.name
 """
 _OWNER = """
-SELECT r.rolname FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner
-WHERE n.nspname = '_bemi'::pg_catalog.name
+SELECT r.rolname FROM pg_catalog.pg_namespace n
+JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) n.nspowner
+WHERE n.nspname OPERATOR(pg_catalog.=) '_bemi'::pg_catalog.name
 """
 _SEAL = "_bemi.seal_v1(text, text, text, bytea, bytea, bytea, bytea, bytea)"
 _RECORDED = "_bemi.recorded_v1(text, pg_lsn, pg_snapshot, text, text, text, text[])"

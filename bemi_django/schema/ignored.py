@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from django.db import connections
-
 from bemi_django import selection
 from bemi_django.schema import installed
+from bemi_django.schema.search_path import closed_cursor
 from bemi_django.setting_values import patterns
 from bemi_django.wire.name_pattern import as_like, has_wildcards
 
@@ -90,14 +89,16 @@ def sync(using: str, dry_run: bool) -> Iterator[str]:
     """
     ignored = selection.ignored_columns()
     parts = [[as_like(pattern[number]) for pattern in ignored] for number in range(3)]
-    with connections[using].cursor() as cursor:
+    with closed_cursor(using) as cursor:
         if not installed.has(cursor, "past_refresh_v1"):
             return
         cursor.execute(_DIFFERENCE, parts)
-        for *name, is_ignored in cursor.fetchall():
+        found = cursor.fetchall()
+        for *name, is_ignored in found:
             if not dry_run:
                 cursor.execute(_ADD if is_ignored else _REMOVE, name)
-            yield f"{'ignored' if is_ignored else 'no longer ignored'}: {'.'.join(name)}"
+    for *name, is_ignored in found:
+        yield f"{'ignored' if is_ignored else 'no longer ignored'}: {'.'.join(name)}"
 
 
 def unmatched_columns(using: str) -> list[str]:
@@ -131,7 +132,7 @@ def unmatched_excluded(using: str) -> list[str]:
         ImproperlyConfigured: A setting is wrong.
     """
     names = [name for name in patterns("BEMI_EXCLUDE") if not has_wildcards(name)]
-    with connections[using].cursor() as cursor:
+    with closed_cursor(using) as cursor:
         cursor.execute(_UNMATCHED_NAMES, [names])
         return [names[number - 1] for (number,) in cursor.fetchall()]
 
@@ -139,7 +140,7 @@ def unmatched_excluded(using: str) -> list[str]:
 def _unmatched(using: str, query: str, chosen: Sequence[tuple[str, ...]]) -> list[str]:
     if not chosen:
         return []
-    with connections[using].cursor() as cursor:
+    with closed_cursor(using) as cursor:
         installed.require(cursor, "plan_v1")
         cursor.execute(query, [[as_like(part) for part in parts] for parts in zip(*chosen, strict=True)])
         return [".".join(chosen[number - 1]) for (number,) in cursor.fetchall()]

@@ -15,8 +15,9 @@ from django.db import connections
 _HIDING = """
 SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-WHERE c.relname OPERATOR(pg_catalog.=) %s::pg_catalog.name AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-    AND c.oid NOT IN (SELECT _bemi.ours_v1())
+WHERE c.relname OPERATOR(pg_catalog.=) %s::pg_catalog.name
+    AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}'::pg_catalog."char"[])
+    AND c.oid OPERATOR(pg_catalog.<>) ALL (SELECT _bemi.ours_v1())
     AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, '_bemi_past_'::pg_catalog.text)
 ORDER BY 1
 """

@@ -11,7 +11,9 @@ from django.db import connections
 from bemi_django import conf
 
 _LET = "INSERT INTO _bemi.permits (purpose) VALUES (%s)"
-_END = "DELETE FROM _bemi.permits p WHERE p.xid IS NULL AND p.purpose = %s"
+_END = (
+    "DELETE FROM _bemi.permits p WHERE p.xid IS NULL AND p.purpose OPERATOR(pg_catalog.=) %s::pg_catalog.text"
+)
 
 
 @contextmanager

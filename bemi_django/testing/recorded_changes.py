@@ -26,9 +26,9 @@ _DROP = (
 )
 _IN_USE = "55006"
 _FORGET = (
-    "DELETE FROM _bemi.checkpoint WHERE slot = %s",
-    "DELETE FROM _bemi.histories WHERE slot = %s",
-    "DELETE FROM _bemi.lanes WHERE slot = %s",
+    "DELETE FROM _bemi.checkpoint WHERE slot OPERATOR(pg_catalog.=) %s::pg_catalog.text",
+    "DELETE FROM _bemi.histories WHERE slot OPERATOR(pg_catalog.=) %s::pg_catalog.text",
+    "DELETE FROM _bemi.lanes WHERE slot OPERATOR(pg_catalog.=) %s::pg_catalog.text",
 )
 #: Seconds for which a slot may still be in use when nobody reads it any more.
 _LAST_LOOK = 30.0

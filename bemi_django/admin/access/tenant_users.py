@@ -14,7 +14,8 @@ from bemi_django.schema import tenancy
 
 _TABLES = """
 SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c
-WHERE c.relname OPERATOR(pg_catalog.=) %s::pg_catalog.name AND c.relkind IN ('r', 'p')
+WHERE c.relname OPERATOR(pg_catalog.=) %s::pg_catalog.name
+    AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p}'::pg_catalog."char"[])
 """
 
 

@@ -11,12 +11,16 @@ from bemi_django.exceptions import UnknownDatabase
 from bemi_django.log.places import Place, alias_of
 
 _KEY_COLUMNS = """
-SELECT n.nspname::text, c.relname::text, array_agg(a.attname::text)
-FROM ROWS FROM (unnest(%s::name[]), unnest(%s::name[])) wanted (schema, name)
-JOIN pg_namespace n ON n.nspname = wanted.schema
-JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
-JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
+SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text,
+       pg_catalog.array_agg(a.attname::pg_catalog.text)
+FROM ROWS FROM (pg_catalog.unnest(%s::pg_catalog.name[]), pg_catalog.unnest(%s::pg_catalog.name[]))
+    wanted (schema, name)
+JOIN pg_catalog.pg_namespace n ON n.nspname OPERATOR(pg_catalog.=) wanted.schema
+JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) n.oid
+    AND c.relname OPERATOR(pg_catalog.=) wanted.name
+JOIN pg_catalog.pg_index i ON i.indrelid OPERATOR(pg_catalog.=) c.oid AND i.indisprimary
+JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid
+    AND a.attnum OPERATOR(pg_catalog.=) ANY (i.indkey::pg_catalog.int2[])
 GROUP BY 1, 2
 """
 

@@ -27,7 +27,8 @@ SELECT pg_catalog.concat_ws(', ', current_user, (
         ' ', c.oid, c.relnamespace, c.relkind, c.relpersistence, c.relreplident, c.relispartition,
         c.relname), 0))
     FROM pg_catalog.pg_class c
-    WHERE c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND c.relkind IN ('r', 'p', 'v')), {})
+    WHERE c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+        AND c.relkind OPERATOR(pg_catalog.=) ANY ('{{r,p,v}}'::pg_catalog."char"[])), {})
 """
 _OWN = "x.{} OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid"
 _CATALOGS = {

@@ -6,7 +6,9 @@ import logging
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from psycopg2.errors import LockNotAvailable
+from psycopg2.errors import LockNotAvailable, ObjectNotInPrerequisiteState
+
+from bemi_django.exceptions import first_line
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,9 @@ class Partitions:
         except LockNotAvailable:
             end = min(now + _LATER, following)
             logger.info("the log is locked by another session: the next month will be created later")
+        except ObjectNotInPrerequisiteState as error:
+            end = min(now + _LATER, following)
+            logger.warning("%s", first_line(error))
         self._start = (first - _EPOCH) // _MICROSECOND
         self._end = (end - _EPOCH) // _MICROSECOND
 

@@ -234,14 +234,21 @@ BEGIN
             place.owner, current_user, log);
     END IF;
     IF EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-               WHERE i.inhparent = log AND pg_get_expr(c.relpartbound, c.oid) = bounds) THEN
+               WHERE i.inhparent = log AND NOT i.inhdetachpending AND pg_get_expr(c.relpartbound, c.oid) = bounds) THEN
         RETURN false;
     END IF;
     EXECUTE format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE', log);
     -- Another session may have created it in the meantime.
     IF EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-               WHERE i.inhparent = log AND pg_get_expr(c.relpartbound, c.oid) = bounds) THEN
+               WHERE i.inhparent = log AND NOT i.inhdetachpending AND pg_get_expr(c.relpartbound, c.oid) = bounds) THEN
         RETURN false;
+    END IF;
+    made := (SELECT c.oid::regclass::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+             WHERE i.inhparent = log AND i.inhdetachpending AND pg_get_expr(c.relpartbound, c.oid) = bounds);
+    IF made IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = format(
+            'The partition %s is detached by half, as by an interrupted DETACH CONCURRENTLY. Run ALTER TABLE %s DETACH '
+            'PARTITION %1$s FINALIZE; ALTER TABLE %2$s ATTACH PARTITION %1$s %3$s', made, log, bounds);
     END IF;
     month := place.name || to_char(first, '_YYYY_MM');
     LOOP

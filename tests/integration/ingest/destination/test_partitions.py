@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import psycopg2
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection
 
 from bemi_django import conf
 from bemi_django.ingest.destination.partitions import Partitions
 from sample_project.todos.models import Todo
 from tests.support.pipeline import Drain
+from tests.support.polling import until
+from tests.support.project_database import another_session
 
 EPOCH = datetime(2000, 1, 1, tzinfo=timezone.utc)
 DECEMBER = datetime(2031, 12, 31, 23, 59, 59, 999999, tzinfo=timezone.utc)
@@ -122,3 +124,29 @@ def test_indexes_of_a_partition_are_those_of_the_log(destination: Any) -> None:
         "WHERE x.indrelid = %s::regclass"
     )
     assert query(attached, "changes_2031_12") == query(count, "changes")
+
+
+def test_a_month_that_is_detached_by_half_says_what_to_run(destination: Any) -> None:
+    Partitions(destination).make(microseconds(DECEMBER))
+
+    def is_pending() -> bool:
+        with suppress(DatabaseError):
+            # It waits for the reader; an operator, or a timeout, ends that.
+            query("ALTER TABLE changes DETACH PARTITION changes_2031_12 CONCURRENTLY")
+        return query("SELECT count(*) FROM pg_inherits WHERE inhdetachpending") == [(1,)]
+
+    query("SET statement_timeout = '300ms'")
+    with another_session() as reader:
+        reader.execute("SELECT count(*) FROM changes")
+        until(is_pending)
+    query("RESET statement_timeout")
+    with pytest.raises(psycopg2.Error) as raised:
+        Partitions(destination).make(microseconds(DECEMBER))
+    # The month before can be written.
+    Partitions(destination).make(microseconds(DECEMBER - timedelta(days=31)))
+    message = str(raised.value).splitlines()[0]
+    for statement in message.partition(" Run ")[2].split("; "):
+        query(statement)
+    Partitions(destination).make(microseconds(DECEMBER))
+    insert(DECEMBER)
+    query("DELETE FROM changes")

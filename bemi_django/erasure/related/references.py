@@ -32,14 +32,14 @@ class BelongingColumns(NamedTuple):
     spellings: Spellings | None = None
 
 
-class Belonging(NamedTuple):
+class ReferringValues(NamedTuple):
     """What columns have that refers to an object: all of the time, or during some."""
 
     values: tuple[dict[str, Any], ...]
     during: tuple[During, ...]
 
 
-def belonging_values(parent: Target, reference: BelongingColumns, shared: Collection[str]) -> Belonging:
+def belonging_values(parent: Target, reference: BelongingColumns, shared: Collection[str]) -> ReferringValues:
     """Return the values that rows had which refer to a parent, by all names that their columns had.
 
     What refers to rows of the parent that were of others as well counts for the times in which they were of
@@ -58,7 +58,7 @@ def belonging_values(parent: Target, reference: BelongingColumns, shared: Collec
         else:
             referring = list(_referring(reference, [value]))
             during += [During(values, *time) for time, values in product(times, referring)]
-    return Belonging(tuple(_referring(reference, lasting)), tuple(during))
+    return ReferringValues(tuple(_referring(reference, lasting)), tuple(during))
 
 
 def _times_of_shared(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from typing import Any
+from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
@@ -13,6 +14,7 @@ from bemi_django.events.operator_context import operator_context
 from bemi_django.exceptions import BemiError, PlanChanged, RevertConflict
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.querysets.changes_everywhere import ChangesEverywhere
+from bemi_django.management.reading.disclosed_reading import record_reading
 from bemi_django.models import Change
 from bemi_django.revert import Plan
 from bemi_django.revert import revert as revert_changes
@@ -42,12 +44,19 @@ def revert(command: BaseCommand, database: str, options: dict[str, Any]) -> None
     except BemiError as error:
         raise CommandError(str(error)) from error
     _print(command, plan)
-    if plan.conflicts and options["on_conflict"] != "skip":
-        raise CommandError(_refusal(plan))
-    if options["dry_run"]:
-        return
-    if options["interactive"] and not _agreed(database):
-        command.stdout.write("nothing was reverted")
+    is_wanted = False
+    try:
+        if plan.conflicts and options["on_conflict"] != "skip":
+            raise CommandError(_refusal(plan))
+        if not options["dry_run"]:
+            is_wanted = not options["interactive"] or _agreed(database)
+    finally:
+        if not is_wanted:
+            # The plan has values of rows, and no write will say who has read it.
+            record_reading(command, "bemi revert", _given(options), database, options["reason"])
+    if not is_wanted:
+        if not options["dry_run"]:
+            command.stdout.write("nothing was reverted")
         return
     try:
         with bound_context(**_operator(database, options)):
@@ -66,9 +75,13 @@ def revert(command: BaseCommand, database: str, options: dict[str, Any]) -> None
 
 
 def _operator(database: str, options: dict[str, Any]) -> dict[str, Any]:
+    return operator_context("bemi revert", _given(options), database, options["reason"])
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
     names = ("request", "transaction", "change", "on_conflict", "no_cascade", "fields")
     given = {name: options[name] for name in names if options[name] not in (None, False, "stop")}
-    return operator_context("bemi revert", given, database, options["reason"])
+    return {name: str(value) if isinstance(value, UUID) else value for name, value in given.items()}
 
 
 def _chosen(database: str, options: dict[str, Any]) -> ChangeQuerySet | ChangesEverywhere:

@@ -71,6 +71,10 @@ def test_who_reads_the_log_or_the_past(drain: Drain) -> None:
         assert (event.schema, event.table, event.primary_key) == ("public", "todo", str(todo.pk))
         assert event.context["event"] == "disclosed" and event.context["os_user"]
         assert (event.context["command"], event.context["reason"]) == ("bemi blame", "ticket 7")
+    created = str(Change.objects.get(operation="CREATE").pk)
+    call_command("bemi", "revert", "--change", created, "--dry-run", stdout=io.StringIO())
+    details: dict[str, Any] = {"change": created}
+    assert told(drain) == [{"event": "disclosed", "details": details, "command": "bemi revert"}]
     moment = Change.objects.latest("id").pk
     with settled:
         call_command("bemi", "as-of", str(moment), "--", "dumpdata", "todos.Todo", stdout=io.StringIO())

@@ -150,8 +150,10 @@ def unexplained(subject: Subject, entry: Entry, columns: Iterable[str], xmin: in
     types = {name: column.type for name, column in table.columns.items()}
     is_rewritten = whole_xid(xmin, table.latest) in table.altered
     is_here = entry.id > subject.earlier
-    if is_here and is_relabeled(subject, entry.key, entry.xid):
-        # It may be another row, whose label was renamed.
+    if is_here and (
+        is_relabeled(subject, entry.key, entry.xid) or is_rewritten and is_rekeyed(subject, entry)
+    ):
+        # It may be another row, which has got the key.
         return []
     found = []
     for name in columns:

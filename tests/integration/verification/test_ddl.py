@@ -318,6 +318,16 @@ CASES = {
     "widen the key": Case(
         (KEYED, ROWS, "ALTER TABLE lab.t ALTER id TYPE bigint", "DELETE FROM lab.t WHERE id = 1"), "2 rows"
     ),
+    "give rows the keys of others": Case(
+        (
+            KEYED,
+            ROWS,
+            "ALTER TABLE lab.t ALTER id TYPE bigint USING id + 1",
+            "UPDATE lab.t SET n = 5 WHERE id = 2",
+        ),
+        "3 rows, 1 rewritten by ALTER TABLE, 1 with keys that ALTER changed, "
+        "1 with values that ALTER changed",
+    ),
     "rename a value of an enum": Case(
         (
             "CREATE TYPE lab.mood AS ENUM ('sad', 'happy')",

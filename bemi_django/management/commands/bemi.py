@@ -48,6 +48,7 @@ from bemi_django.schema.sql import Installer
 # What a standby says: that it takes no writes, and that it writes no WAL.
 _READ_ONLY = ("25006", "55000")
 _NO_RIGHT = "42501"
+_NO_TEXT = "22021"
 # A table, a column or a function that the database does not have.
 _UNKNOWN = ("42P01", "42703", "42883")
 #: What works on one log alone, and would do half of what is meant where there are several.
@@ -55,6 +56,25 @@ _OF_ONE_LOG = (
     "archive", "convert", "erase", "handlers", "import", "prune", "restore-table", "retry-dead-letters",
     "rewrap-keys", "status", "subject", "verify",
 )  # fmt: skip
+
+
+def _told(error: Exception, database: str, subcommand: str) -> str:
+    """Return what an error says, and what to do about it where the server does not say that."""
+    state = sqlstate_of(error)
+    # A primary that is read-only has an administrator who made it so, and says so.
+    is_standby = state in _READ_ONLY and installed.is_standby(database)
+    line = first_line(IsStandby() if is_standby else error)
+    if state == _NO_RIGHT and line.split()[-1] in _ours():
+        return f"{line}: use its owner's role, or one that has what 'manage.py bemi grants' prints"
+    if state == _NO_TEXT:
+        return f"{line}: the name of a table, column or role is not UTF-8, as SQL_ASCII allows: rename it"
+    if subcommand == "as-of":
+        return line
+    if state in _UNKNOWN:
+        return f"{line}: if another version has installed the log, run 'manage.py migrate bemi_django'"
+    if state == _READ_ONLY[0] and not is_standby:
+        return f"{line}: turn off default_transaction_read_only of the role or database, if there is room"
+    return line
 
 
 def _ours() -> set[str]:
@@ -110,16 +130,7 @@ class Command(BaseCommand):
         except EOFError:
             raise CommandError("nothing was done: there was no answer to the question") from None
         except (BemiError, DatabaseError, ImproperlyConfigured, psycopg2.Error) as error:
-            # A primary that is read-only has an administrator who made it so, and says so.
-            is_standby = sqlstate_of(error) in _READ_ONLY and installed.is_standby(database)
-            line = first_line(IsStandby() if is_standby else error)
-            if sqlstate_of(error) == _NO_RIGHT and line.split()[-1] in _ours():
-                line += ": use its owner's role, or one that has what 'manage.py bemi grants' prints"
-            elif sqlstate_of(error) in _UNKNOWN and subcommand != "as-of":
-                line += ": if another version has installed the log, run 'manage.py migrate bemi_django'"
-            elif sqlstate_of(error) == _READ_ONLY[0] and not is_standby and subcommand != "as-of":
-                line += ": turn off default_transaction_read_only of the role or database, if there is room"
-            raise CommandError(line) from error
+            raise CommandError(_told(error, database, subcommand)) from error
 
     def _missing(self, database: str, error: NotInstalled) -> str:
         aliases = dict.fromkeys((database, conf.destination())) if "django" in self.installers else ()

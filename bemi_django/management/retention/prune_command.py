@@ -65,4 +65,5 @@ def _lines(found: Pruned) -> Iterator[str]:
     if found.months:
         yield f"dropped {', '.join(found.months)}"
     if found.changes or not found.months:
-        yield f"{found.changes} changes removed" if found.changes else "nothing to do"
+        nothing = "nothing removed" if found.stopped else "nothing to do"
+        yield f"{found.changes} changes removed" if found.changes else nothing

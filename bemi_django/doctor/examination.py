@@ -13,6 +13,7 @@ from bemi_django.checks import check_databases, check_settings
 from bemi_django.doctor import (
     append_only_log,
     connection,
+    former_name,
     known_tables,
     queue,
     rights,
@@ -90,6 +91,7 @@ def _of_installation(source: str, is_installed: bool) -> Iterator[Finding]:
     if is_installed:
         yield from rights.findings(source)
         yield from append_only_log.findings()
+        yield from former_name.findings(source)
         return
     if creatable_event_triggers(source) < 2:
         yield Finding(

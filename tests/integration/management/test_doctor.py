@@ -14,13 +14,13 @@ from django.db import connection
 
 from bemi_django import conf, doctor
 from bemi_django.doctor import connection as way
-from bemi_django.doctor import cost, known_tables, rights, server, standbys, tables
+from bemi_django.doctor import cost, former_name, known_tables, rights, server, standbys, tables
 from bemi_django.doctor.finding import Finding
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.schema import tracking
 from sample_project.todos.models import Todo
 from tests.support import roles
-from tests.support.pipeline import Pipeline
+from tests.support.pipeline import Drain, Pipeline
 from tests.support.polling import until
 from tests.support.pooler import Pooler
 
@@ -289,3 +289,15 @@ def test_every_finding_is_listed_once() -> None:
     files = Path(doctor.__file__).parent.glob("*.py")
     found = {name for file in files for name in re.findall(r'"(bemi\.D\d+)"', file.read_text())}
     assert len(listed) == len(set(listed)) and set(listed) == found
+
+
+def test_a_database_that_was_renamed_is_found(drain: Drain) -> None:
+    Todo.objects.create(task="x")
+    drain()
+    assert list(former_name.findings("default")) == []
+    execute("UPDATE changes SET database = 'of_old'")
+    (finding,) = former_name.findings("default")
+    assert finding.id == "bemi.D022" and "the database of_old, and" in finding.message
+    # What it says.
+    execute("UPDATE changes SET database = current_database()")
+    assert list(former_name.findings("default")) == []

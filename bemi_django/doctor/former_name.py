@@ -1,0 +1,42 @@
+"""A database that was renamed: the log has its changes under the name that it had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bemi_django import conf
+from bemi_django.doctor.finding import Finding
+from bemi_django.schema import installed
+from bemi_django.schema.search_path import closed_cursor
+from bemi_django.schema.sql import quote
+
+_MAY_READ = "SELECT has_table_privilege(%s, 'SELECT') AND has_table_privilege('_bemi.checkpoint', 'SELECT')"
+# Of several databases, one that is gone may be another one.
+_FORMER = """
+SELECT c.database, current_database()::text
+FROM (SELECT database FROM {log} ORDER BY id LIMIT 1) c
+WHERE NOT EXISTS (SELECT FROM pg_database d WHERE d.datname = c.database)
+    AND (SELECT count(*) = 1 AND bool_and(k.is_local) FROM _bemi.checkpoint k WHERE k.sink = '')
+"""
+
+
+def findings(source: str) -> Iterator[Finding]:
+    """Yield the finding that the log of a source begins under another name of the database."""
+    if source != conf.destination():
+        return
+    with closed_cursor(source) as cursor:
+        log = installed.log_of(cursor)
+        cursor.execute(_MAY_READ, [log])
+        if cursor.fetchone() != (True,):
+            return
+        cursor.execute(_FORMER.format(log=log))
+        found = cursor.fetchone()
+    if found is not None:
+        former, present = found
+        yield Finding(
+            "bemi.D022",
+            f"The log begins with changes of the database {former}, and the server has none of this name. If "
+            f"{present} had it, histories, as_of() and verify do not know these changes.",
+            f"Give it this name again (ALTER DATABASE {quote(present)} RENAME TO {quote(former)}), or set "
+            f"the column database of these changes in {log} to the present name, a month at a time.",
+        )

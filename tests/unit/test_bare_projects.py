@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.support.paths import ROOT
+from tests.support.polling import DEADLINE
 
 PROJECT = """
 import importlib, pkgutil, sys
@@ -50,6 +51,6 @@ def test_a_project_without_the_admin_starts(apps: list[str]) -> None:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=60,
+        timeout=DEADLINE,
     )
     assert done.returncode == 0, done.stderr

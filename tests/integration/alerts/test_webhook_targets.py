@@ -13,6 +13,7 @@ import pytest
 from bemi_django.alerts import webhook
 from bemi_django.alerts.webhook import AlertFailed, checked, post
 from bemi_django.models import AlertRule
+from tests.support.polling import DEADLINE
 from tests.support.receiver import receiving
 
 NOTICE = {"change": None}
@@ -171,14 +172,14 @@ def test_answers_of_every_kind(settings: Any, answer: bytes, reads: bool, expect
     def serve(server: socket.socket) -> None:
         connection, _address = server.accept()
         with connection, suppress(OSError):
-            connection.settimeout(10)
+            connection.settimeout(DEADLINE)
             left = len(body) if reads else 1
             while left > 0:
                 left -= len(connection.recv(1 << 20))
             connection.sendall(answer.replace(b"%s", final))
 
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(10)
+        server.settimeout(DEADLINE)
         thread = threading.Thread(target=serve, args=[server], daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"

@@ -37,7 +37,7 @@ from sample_project.todos.models import Todo
 from tests.support import roles
 from tests.support.load_pipeline import LoadPipeline
 from tests.support.pipeline import Pipeline
-from tests.support.polling import until
+from tests.support.polling import DEADLINE, until
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -71,7 +71,7 @@ def get() -> Iterator[Get]:
 
         def ask(path: str) -> tuple[int, str]:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=DEADLINE) as answer:
                     return answer.status, answer.read().decode()
             except urllib.error.HTTPError as error:
                 with error:
@@ -171,7 +171,7 @@ def test_only_reading_is_answered_and_a_client_that_hangs_up_is_no_harm(
                 client.sendall(sent)
                 if sent.endswith(b"\n\n") or sent.endswith(b"\r\n\r\n"):
                     assert b"200" not in client.recv(100)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=60) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=DEADLINE) as answer:
             assert answer.read() == b"ok\n"
 
 
@@ -193,9 +193,9 @@ def test_the_command_serves_them_while_the_worker_runs(trail: LoadPipeline) -> N
         until(lambda: trail.logged() == [1, 2, 3])
         # The server has WAL that is not confirmed, so there is a lag.
         trail.write()
-        with urllib.request.urlopen(f"{url}/healthz", timeout=60) as answer:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=DEADLINE) as answer:
             assert answer.read() == b"ok\n"
-        with urllib.request.urlopen(f"{url}/metrics", timeout=60) as answer:
+        with urllib.request.urlopen(f"{url}/metrics", timeout=DEADLINE) as answer:
             found = values(answer.read().decode())
         worker.send(signal.SIGTERM)
         assert worker.ends() == 0

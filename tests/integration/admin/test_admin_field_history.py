@@ -136,6 +136,10 @@ def test_a_value_that_is_older_than_the_log_and_one_that_is_not_in_it_yet(
     text = response.content.decode()
     assert "before the log" in text and "just changed, not in the log yet" in text
     assert "until now" not in text
+    # The log need not have the field at all.
+    Change.objects.all().delete()
+    text = page(admin_client, product, "?field=price").content.decode()
+    assert ">not in the log<" in text and "just changed" not in text
 
 
 def test_keys_are_names_and_a_deleted_object_says_so(admin_client: Client, drain: Drain) -> None:

@@ -148,13 +148,13 @@ class Session:
                 apply_context()
             self._applied = context
         elif what == "savepoint":
-            self._savepoints.append((transaction.savepoint(), list(self.expected), self._applied))
+            self._savepoints.append((connection.savepoint(), list(self.expected), self._applied))
         elif self._savepoints:
             savepoint, expected, applied = self._savepoints.pop()
             if what == "release":
-                transaction.savepoint_commit(savepoint)
+                connection.savepoint_commit(savepoint)
             else:
-                transaction.savepoint_rollback(savepoint)
+                connection.savepoint_rollback(savepoint)
                 self.expected, self._applied = expected, applied
 
 

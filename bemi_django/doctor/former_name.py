@@ -6,18 +6,13 @@ from collections.abc import Iterator
 
 from bemi_django import conf
 from bemi_django.doctor.finding import Finding
+from bemi_django.log.live.former_name import former_name
 from bemi_django.schema import installed
+from bemi_django.schema.database_names import database_name
 from bemi_django.schema.search_path import closed_cursor
 from bemi_django.schema.sql import quote
 
 _MAY_READ = "SELECT has_table_privilege(%s, 'SELECT') AND has_table_privilege('_bemi.checkpoint', 'SELECT')"
-# Of several databases, one that is gone may be another one.
-_FORMER = """
-SELECT c.database, current_database()::text
-FROM (SELECT database FROM {log} ORDER BY id LIMIT 1) c
-WHERE NOT EXISTS (SELECT FROM pg_database d WHERE d.datname = c.database)
-    AND (SELECT count(*) = 1 AND bool_and(k.is_local) FROM _bemi.checkpoint k WHERE k.sink = '')
-"""
 
 
 def findings(source: str) -> Iterator[Finding]:
@@ -29,14 +24,13 @@ def findings(source: str) -> Iterator[Finding]:
         cursor.execute(_MAY_READ, [log])
         if cursor.fetchone() != (True,):
             return
-        cursor.execute(_FORMER.format(log=log))
-        found = cursor.fetchone()
-    if found is not None:
-        former, present = found
+        former = former_name(cursor, log)
+    if former is not None:
+        present = database_name(source)
         yield Finding(
             "bemi.D022",
             f"The log begins with changes of the database {former}, and the server has none of this name. If "
-            f"{present} had it, histories, as_of() and verify do not know these changes.",
+            f"{present} had it, histories and verify do not know these changes, and as_of() refuses.",
             f"Give it this name again (ALTER DATABASE {quote(present)} RENAME TO {quote(former)}), or set "
             f"the column database of these changes in {log} to the present name, a month at a time.",
         )

@@ -13,7 +13,8 @@ from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bemi_django import conf
-from bemi_django.exceptions import LogBehind
+from bemi_django.exceptions import HistoryError, LogBehind
+from bemi_django.log.live.former_name import FORMER
 from bemi_django.time_travel import omissions
 from bemi_django.time_travel.late import Late, in_utc
 from bemi_django.time_travel.omissions import PastOmissions
@@ -38,7 +39,7 @@ SELECT pg_current_snapshot()::text,
                                       ELSE pg_current_wal_insert_lsn() END),
        pg_is_in_recovery(), k.sequence, k.start, k.started_at,
        EXISTS (SELECT FROM unnest(k.unseen) xid
-               WHERE NOT pg_visible_in_snapshot(xid::text::xid8, pg_current_snapshot())), k.slot
+               WHERE NOT pg_visible_in_snapshot(xid::text::xid8, pg_current_snapshot())), k.slot, {former}
 FROM (SELECT) AS one LEFT JOIN LATERAL ({checkpoint}) k ON true
 """
 _LATE = """
@@ -82,14 +83,22 @@ def take(connection: BaseDatabaseWrapper, log: str) -> Snapshot | None:
 
     Raises:
         LogBehind: There is no log of this database yet.
+        HistoryError: The log has its changes under a name that the database had.
     """
     with connection.cursor() as cursor:
-        query = _LOOK.format(checkpoint=_CHECKPOINT)
+        query = _LOOK.format(checkpoint=_CHECKPOINT, former=FORMER.format(log=log))
         cursor.execute(query, [conf.publication()])
-        snapshot, position, is_standby, checkpoint, start, started_at, is_ahead, slot = cursor.fetchone()
+        snapshot, position, is_standby, checkpoint, start, started_at, is_ahead, slot, former = (
+            cursor.fetchone()
+        )
         omitted = PastOmissions() if slot is None else omissions.read(cursor, slot)
     if checkpoint is None:
         raise LogBehind("this database has no log yet: run 'manage.py bemi run'")
+    if former is not None:
+        raise HistoryError(
+            f"the log begins with changes of the database {former}, which the server does not have: if this "
+            "one had the name, run 'manage.py bemi doctor', which says how the log gets the new one"
+        )
     if is_ahead:
         return None
     begun = in_utc(started_at)

@@ -180,6 +180,7 @@ def test_a_damaged_file_keeps_the_month_in_the_log(bemi: Bemi, tmp_path: Path) -
     assert len(rows()) == 1
 
 
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
 @pytest.mark.parametrize(
     ("hold", "reason"),
     [(True, "holds all changes"), (["todos.Todo"], "holds public.todo"), (["todos.Tag"], "")],

@@ -56,6 +56,14 @@ class ContextEraser:
             left[self._name(key, found, left)] = self._of_item(key, value, statements, is_theirs)
         return context if left == found else dumps(left)
 
+    def of_texts(self, found: Any) -> Any:
+        """Return a value of JSON without the values in its texts; names and numbers stay as they are."""
+        if isinstance(found, dict):
+            return {name: self.of_texts(item) for name, item in found.items()}
+        if isinstance(found, list):
+            return [self.of_texts(item) for item in found]
+        return self._without(found) if isinstance(found, str) else found
+
     def mentions(self, text: str) -> bool:
         """Return whether SQL or JSON has one of the values in it, also with escapes."""
         if _UNICODE.search(text) or any(value in text for value in self._values):

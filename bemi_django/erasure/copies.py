@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from bemi_django.erasure.contexts import ContextEraser
-from bemi_django.log.lossless_json import dumps
+from bemi_django.log.lossless_json import dumps, loads
 from bemi_django.log.places import Place
 from bemi_django.retention.rules import as_json
 from bemi_django.retention.table_rule import TableRule
@@ -123,7 +123,7 @@ def erase_findings_with(cursor: Any, keys: Collection[str]) -> None:
     cursor.execute(_PLACES, [printed])
     cursor.execute(_FINDINGS, [printed])
     for verification, name, result in cursor.fetchall():
-        cursor.execute(_FINDING, [eraser.erased(result), verification, name])
+        cursor.execute(_FINDING, [dumps(eraser.of_texts(loads(result))), verification, name])
 
 
 def _of_log(statement: str, log: str) -> str:

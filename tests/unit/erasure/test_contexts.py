@@ -125,3 +125,9 @@ def test_no_quoted_value_stays_in_sql(value: str) -> None:
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
     for literal in (f"'{doubled}'", f"E'{escaped}'", "'" + plain.replace("'", "''") + "'"):
         assert ContextEraser([value]).mentions(f"SELECT {literal}")
+
+
+def test_findings_keep_their_shape() -> None:
+    found = {"rows": 471100, "different": {"count": 1, "examples": ["471100 (rows)"]}}
+    left = {"rows": 471100, "different": {"count": 1, "examples": ["*** (***)"]}}
+    assert ContextEraser(["471100", "rows", "count"]).of_texts(found) == left

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from django.utils import timezone
 
 from bemi_django.exceptions import HistoryError
-from bemi_django.time_travel.moments import Moment
+from bemi_django.time_travel.moments import Moment, with_usual_offset
 from bemi_django.verification.streams import stream
 
 _OF_TABLE = """
@@ -196,7 +196,7 @@ class LoggedTable:
             time = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
             if time > timezone.now():
                 raise HistoryError(f"{time.isoformat()} is in the future")
-            found = self._ask(_OF_TIME, {"time": time.astimezone(timezone.get_fixed_timezone(0))})
+            found = self._ask(_OF_TIME, {"time": with_usual_offset(time)})
         elif isinstance(moment, int):
             found = self._ask(_OF_TRANSACTION, {"xid": moment})
         elif isinstance(moment, str):

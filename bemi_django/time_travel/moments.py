@@ -78,7 +78,7 @@ def parse(text: str) -> Moment:
         return text
 
 
-def _with_usual_offset(time: datetime) -> datetime:
+def with_usual_offset(time: datetime) -> datetime:
     """Return the same time with an offset that PostgreSQL takes: ISO 8601 has more of them."""
     try:
         return time.astimezone(timezone.get_fixed_timezone(0))
@@ -100,7 +100,7 @@ def locate(cursor: Any, snapshot: Snapshot, moment: PastMoment) -> LogPosition:
         return _of_change(cursor, moment)
     if isinstance(moment, datetime):
         time = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
-        cursor.execute(_OF_TIME.format(log=snapshot.log), [_with_usual_offset(time)] * 2)
+        cursor.execute(_OF_TIME.format(log=snapshot.log), [with_usual_offset(time)] * 2)
         position, is_end = cursor.fetchone()
         if is_end:
             position = late.position_at(snapshot.late, time, position)

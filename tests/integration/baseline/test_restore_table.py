@@ -281,6 +281,7 @@ def test_no_code_of_the_owner_of_the_table_is_run(book: Pipeline, restore: Resto
         (["lab.book", "--to", "lab.book"], "there is a table lab.book already"),
         (["lab.book", "--at", "yesterday"], "'yesterday' is not a moment"),
         (["lab.book", "--at", "2999-01-01"], "is in the future"),
+        (["lab.book", "--at", "0001-01-01T00:00:00+14:00"], "no changes up to this moment"),
         (["lab.book", "--at", "FFFF/0"], "is in the future"),
         (["lab.book", "--to", "pg_temp.book"], "choose another schema: 'pg_temp' is reserved"),
     ],

@@ -31,6 +31,7 @@ def findings(source: str) -> Iterator[Finding]:
             "bemi.D022",
             f"The log begins with changes of the database {former}, and the server has none of this name. If "
             f"{present} had it, histories and verify do not know these changes, and as_of() refuses.",
-            f"Give it this name again (ALTER DATABASE {quote(present)} RENAME TO {quote(former)}), or set "
-            f"the column database of these changes in {log} to the present name, a month at a time.",
+            f"Give it this name again (ALTER DATABASE {quote(present)} RENAME TO {quote(former)}). "
+            f"Unless the log is sealed, you can set the column database of these changes in {log} to the "
+            "present name instead, a month at a time.",
         )

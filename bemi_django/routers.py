@@ -8,6 +8,7 @@ from django.db import connections, router
 from django.db.models import Model
 
 from bemi_django import conf, destinations
+from bemi_django.schema.database_names import are_one_database
 
 _APP = "bemi_django"
 #: What belongs to no log in particular is where the first one is.
@@ -47,18 +48,22 @@ class PastRouter:
     """
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
-        """Return the alias of the database that is in the past, if other routers lead past it."""
+        """Return what other routers answer, or the alias of a database in the past if they lead past it."""
         past = [
             one.alias for one in connections.all(initialized_only=True) if getattr(one, "bemi_past", None)
         ]
         if not past:
             return None
         answers = (one.db_for_read(model, **hints) for one in router.routers if _can_answer(one))
-        chosen = next(filter(None, answers), None)
+        chosen: str | None = next(filter(None, answers), None)
+        # Not None, which would let a router choose again.
         if chosen is None or chosen in past:
-            return None
-        home = router.db_for_write(model, **hints)
-        return home if home in past else None
+            return chosen
+        if (home := router.db_for_write(model, **hints)) in past:
+            return str(home)
+        alias: Any = getattr(getattr(hints.get("instance"), "_state", None), "db", None)
+        # An instance of another replica, which is in the past.
+        return alias if alias in past and are_one_database(alias, chosen) else chosen
 
 
 def lead_to_past() -> None:

@@ -18,7 +18,10 @@ from bemi_django import destinations
 #: Seconds until a server that could not be reached is asked again by :func:`assumed_name`.
 _RETRY_AFTER = 60.0
 
+_SERVER = "SELECT (pg_catalog.pg_control_system()).system_identifier"
+
 _names: dict[str, tuple[Hashable, str]] = {}
+_servers: dict[str, tuple[Hashable, str]] = {}
 _unreachable_until: dict[str, float] = {}
 
 
@@ -28,12 +31,16 @@ def database_name(alias: str) -> str:
     Raises:
         DatabaseError: The server cannot be reached.
     """
-    connection = connections[alias]
-    settings = _identifying(connection)
-    known = _names.get(alias)
-    if known is None or known[0] != settings:
-        known = _names[alias] = settings, _ask(connection)
-    return known[1]
+    return _known(_names, alias, "SELECT pg_catalog.current_database()")
+
+
+def are_one_database(*aliases: str) -> bool:
+    """Return whether aliases are of one database, which standbys of its server have as well.
+
+    Raises:
+        DatabaseError: A server cannot be reached.
+    """
+    return len({(_known(_servers, alias, _SERVER), database_name(alias)) for alias in aliases}) == 1
 
 
 def assumed_name(alias: str) -> str:
@@ -69,13 +76,22 @@ def aliases_of(database: str) -> list[str]:
     )
 
 
+def _known(answers: dict[str, tuple[Hashable, str]], alias: str, question: str) -> str:
+    connection = connections[alias]
+    settings = _identifying(connection)
+    known = answers.get(alias)
+    if known is None or known[0] != settings:
+        known = answers[alias] = settings, _ask(connection, question)
+    return known[1]
+
+
 def _identifying(connection: BaseDatabaseWrapper) -> Hashable:
     settings = connection.settings_dict
     options = repr(settings.get("OPTIONS"))
     return *(str(settings.get(name)) for name in ("ENGINE", "NAME", "HOST", "PORT", "USER")), options
 
 
-def _ask(connection: BaseDatabaseWrapper) -> str:
+def _ask(connection: BaseDatabaseWrapper, question: str) -> str:
     if connection.vendor != "postgresql":
         return configured_name(connection.alias)
     # The driver's own cursor: this is not one of the queries that the application makes.
@@ -83,5 +99,5 @@ def _ask(connection: BaseDatabaseWrapper) -> str:
         connection.ensure_connection()
         driver: Any = connection.connection
         with driver.cursor() as cursor:
-            cursor.execute("SELECT pg_catalog.current_database()")
+            cursor.execute(question)
             return str(cursor.fetchone()[0])

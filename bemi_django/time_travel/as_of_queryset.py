@@ -40,6 +40,7 @@ class _Past:
 
     _moment: PastMoment
     _ignores_policies: bool
+    _db: str | None
     db: str
 
     def _clone(self) -> Any:
@@ -48,7 +49,9 @@ class _Past:
         return clone
 
     def _in_past(self) -> AbstractContextManager[None]:
-        return as_of(self._moment, self.db, ignore_policies=self._ignores_policies)
+        # A router may choose another replica each time it is asked.
+        self._db = self.db
+        return as_of(self._moment, self._db, ignore_policies=self._ignores_policies)
 
     def _fetch_all(self) -> None:
         with self._in_past():

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import cycle
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connections, router
+from django.test.utils import CaptureQueriesContext
 
 from bemi_django.exceptions import LogBehind, PastIsReadOnly
-from bemi_django.time_travel import as_of
+from bemi_django.time_travel import as_of, read_as_of
+from tests.shop.models import Category, Product
 from tests.support.hot_standby import hot_standby
 from tests.support.pipeline import Pipeline
 from tests.support.polling import until
@@ -21,6 +24,19 @@ from tests.support.travel import here
 def replica(pipeline: Pipeline) -> Iterator[str]:
     with hot_standby() as alias:
         yield alias
+
+
+class ReadsAnywhere:
+    """A router that lets models be read from another one of some databases each time."""
+
+    def __init__(self, *aliases: str) -> None:
+        self._aliases = cycle(aliases)
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return next(self._aliases)
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "default"
 
 
 @pytest.mark.administrator
@@ -44,6 +60,14 @@ def test_a_standby_shows_the_past(replica: str, pipeline: Pipeline, settings: An
         assert words() == words("SELECT word FROM lab.tool WHERE id = 1") == [("old",)]
         with pytest.raises(PastIsReadOnly):
             words("UPDATE lab.tool SET word = 'x'")
+        routers, settings.DATABASE_ROUTERS = settings.DATABASE_ROUTERS, [ReadsAnywhere(replica, "default")]
+        with CaptureQueriesContext(connections["default"]) as elsewhere:
+            assert list(read_as_of(Product.objects.all(), moment)) == []
+        assert not elsewhere.captured_queries
+        one = Product()
+        one._state.db = replica
+        assert {router.db_for_read(Category, instance=one) for _ in range(2)} == {replica}
+        settings.DATABASE_ROUTERS = routers
     assert words() == [("new",)]
     pipeline.source.administer("SELECT pg_drop_replication_slot(%s)", [pipeline.slot])
     settings.BEMI_AS_OF_PATIENCE = 1e9

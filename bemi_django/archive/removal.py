@@ -44,12 +44,13 @@ class Remover:
 
     Raises:
         ArchiveError: The role is not the owner of the log.
+        BemiError: A setting is wrong, or it cannot be told what is held.
     """
 
     def __init__(self, location: Location, who: Mapping[str, Any]) -> None:
         self._location = location
         self._alias = conf.destination()
-        self._rules = [rule for rule in of_settings() if rule.held]
+        self._rules = [rule for rule in of_settings(is_to_remove=True) if rule.held]
         with closed_cursor(self._alias) as cursor:
             cursor.execute(_IS_OWNER)
             if cursor.fetchone() != (True,):

@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-# Of versions of which rows were recorded under the name of a root, the root has the rule.
-_FORMER = """
-WITH versions AS (
-    SELECT k.relation, k.since, k.description -> 'name' ->> 0 AS schema, k.description -> 'name' ->> 1 AS name
-    FROM _bemi.relations k WHERE k.description -> 'root' = k.description -> 'name'
-        AND k.system = (SELECT s.system_identifier FROM pg_control_system() s)
+from bemi_django.exceptions import BemiError
+from bemi_django.schema.search_path import closed_cursor
+
+# The names that each table has had, with its last one. Of versions of which rows were recorded under the
+# name of a root, the root has the rule. On a server that it was copied from, numbers mean other tables.
+_NAMES = """
+WITH names AS (
+    SELECT DISTINCT k.system, k.relation, k.name ->> 0 AS schema, k.name ->> 1 AS name,
+           last_value(k.name) OVER versions ->> 0 AS last_schema,
+           last_value(k.name) OVER versions ->> 1 AS last_name
+    FROM (SELECT r.*, r.description -> 'name' AS name FROM _bemi.relations r
+          WHERE r.description -> 'root' = r.description -> 'name') k
+    WINDOW versions AS (PARTITION BY k.system, k.relation ORDER BY k.since
+                        RANGE BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
 ),
-latest AS (SELECT DISTINCT ON (v.relation) v.* FROM versions v ORDER BY v.relation, v.since DESC)
-SELECT DISTINCT wanted.schema, wanted.name, v.schema, v.name, EXISTS (
-    SELECT FROM versions o WHERE o.relation <> v.relation AND (o.schema, o.name) = (v.schema, v.name))
-FROM unnest(%s::text[], %s::text[]) wanted (schema, name)
-JOIN latest l ON l.name = wanted.name AND l.schema = coalesce(wanted.schema, l.schema)
-JOIN versions v ON v.relation = l.relation AND (v.schema, v.name) <> (l.schema, l.name)
+here AS (SELECT s.system_identifier AS system FROM pg_control_system() s)
+"""
+_FORMER = """
+SELECT wanted.schema, wanted.name, v.schema, v.name, bool_or(o.relation IS NOT NULL)
+FROM here CROSS JOIN unnest(%s::text[], %s::text[]) wanted (schema, name)
+JOIN names v ON v.last_name = wanted.name AND v.last_schema = coalesce(wanted.schema, v.last_schema)
+    AND (v.schema, v.name) <> (v.last_schema, v.last_name)
+LEFT JOIN names o ON o.name = v.name AND (wanted.schema IS NULL OR o.schema = v.schema)
+    AND (o.last_name <> wanted.name OR o.last_schema <> wanted.schema) AND o.system IN (v.system, here.system)
+GROUP BY 1, 2, 3, 4
+"""
+_SHARED = """
+SELECT DISTINCT f.place
+FROM here CROSS JOIN unnest(%s::text[], %s::text[], %s::text[], %s::text[]) WITH ORDINALITY
+    f (of_schema, of_name, schema, name, place)
+JOIN names o ON o.name = f.name AND (f.of_schema IS NULL OR o.schema = f.schema)
+    AND (o.last_name <> f.of_name OR o.last_schema <> f.of_schema) AND o.system = here.system
 """
 _MAY_READ = """
 SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = '_bemi' AND c.relname = 'relations'
 """
+_UNREADABLE = (
+    "the former names of tables in {!r} cannot be read, and their changes may have to be kept: grant USAGE "
+    "ON SCHEMA _bemi and SELECT ON _bemi.relations there, or connect as a role that has them"
+)
 
 
 class FormerName(NamedTuple):
@@ -34,7 +57,7 @@ class FormerName(NamedTuple):
         of_table: Its present name.
         schema: The schema that it had.
         table: The name that it had.
-        is_shared: Whether another table has, or had, the same name.
+        is_shared: Whether another table has, or had, the same name: in any schema, if ``of_schema`` is None.
     """
 
     of_schema: str | None
@@ -51,9 +74,48 @@ def former_names(cursor: Any, tables: Iterable[tuple[str | None, str]]) -> list[
         cursor: A cursor of the source, whose search path is closed.
         tables: The schema and the name of each table; without a schema, of any.
     """
-    cursor.execute(_MAY_READ)
-    if cursor.fetchone() != (True,):
+    if not _may_read(cursor):
         return []
     wanted = list(tables)
-    cursor.execute(_FORMER, [[schema for schema, _ in wanted], [table for _, table in wanted]])
+    cursor.execute(_NAMES + _FORMER, [[schema for schema, _ in wanted], [table for _, table in wanted]])
     return [FormerName(*row) for row in cursor.fetchall()]
+
+
+def former_names_in(
+    aliases: Iterable[str], tables: Iterable[tuple[str | None, str]], is_to_remove: bool
+) -> list[FormerName]:
+    """Return the same of several databases, by which a name is shared with a table of any of them.
+
+    Args:
+        aliases: The aliases of the sources.
+        tables: See :func:`former_names`.
+        is_to_remove: Whether something is removed by them, so that none must be missing.
+
+    Raises:
+        BemiError: The role may not read those of a source, and something is removed.
+    """
+    sources, wanted, found = list(aliases), list(tables), list[FormerName]()
+    for alias in sources:
+        with closed_cursor(alias) as cursor:
+            if is_to_remove and _may_read(cursor) is False:
+                raise BemiError(_UNREADABLE.format(alias))
+            found += former_names(cursor, wanted)
+    shared: set[FormerName] = set()
+    for alias in sources if found else ():
+        with closed_cursor(alias) as cursor:
+            shared.update(_shared_with(cursor, found))
+    return [name._replace(is_shared=name.is_shared or name in shared) for name in found]
+
+
+def _shared_with(cursor: Any, names: Sequence[FormerName]) -> Iterator[FormerName]:
+    if _may_read(cursor):
+        parts = [list(part) for part in zip(*names, strict=True)]
+        cursor.execute(_NAMES + _SHARED, parts[:4])
+        yield from (names[place - 1] for (place,) in cursor.fetchall())
+
+
+def _may_read(cursor: Any) -> bool | None:
+    """Tell whether the role may read them; None if the database knows none."""
+    cursor.execute(_MAY_READ)
+    found = cursor.fetchone()
+    return None if found is None else bool(found[0])

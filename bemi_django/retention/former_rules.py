@@ -33,11 +33,19 @@ def with_former_names(rules: Collection[TableRule], names: Iterable[FormerName])
 def _added(rules: set[TableRule], former: TableRule, *, is_shared: bool) -> set[TableRule]:
     if former.held:
         return {*rules, former}
-    table = former.schema, former.table
-    own = {rule for rule in rules if (rule.schema, rule.table) == table and not rule.held}
-    others = own or ({rule for rule in rules if rule.table is None and not rule.held} if is_shared else set())
+    own = _periods_of(rules, former.schema, former.table)
+    # What holds for the name in any schema would give way to the new rule, and so would the default.
+    others = own or _periods_of(rules, None, former.table) or _default(rules, is_shared=is_shared)
     periods = [former.period, *(rule.period for rule in others)]
     if is_shared and not others:
         # Without a rule, they are kept for ever.
         periods.append(None)
     return rules - own | {former._replace(period=max(periods, key=days_of))}
+
+
+def _periods_of(rules: Collection[TableRule], schema: str | None, table: str | None) -> set[TableRule]:
+    return {rule for rule in rules if (rule.schema, rule.table) == (schema, table) and not rule.held}
+
+
+def _default(rules: Collection[TableRule], *, is_shared: bool) -> set[TableRule]:
+    return _periods_of(rules, None, None) if is_shared else set()

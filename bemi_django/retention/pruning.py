@@ -135,7 +135,7 @@ def prune(
         BemiError: A setting or a clock is wrong, the owner of the log has not allowed this, or there is no
             log.
     """
-    wanted = table_rules.of_settings()
+    wanted = table_rules.of_settings(is_to_remove=True)
     require_same_time(alias)
     table_rules.allow(alias, wanted, may_change_rules)
     run = _Run(alias, wanted, begin(alias, who), is_stopping)

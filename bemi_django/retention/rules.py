@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.db import connections, models, router
@@ -12,7 +12,7 @@ from bemi_django import conf
 from bemi_django.exceptions import BemiError
 from bemi_django.log.places import place_of
 from bemi_django.retention import configured
-from bemi_django.retention.former_names import FormerName, former_names
+from bemi_django.retention.former_names import former_names_in
 from bemi_django.retention.former_rules import with_former_names
 from bemi_django.retention.periods import FOREVER, NamedRule, parse
 from bemi_django.retention.table_rule import TableRule
@@ -70,13 +70,17 @@ def holds(alias: str) -> list[TableRule]:
     return [rule for rule in {*of_settings(), *stored} if rule.held]
 
 
-def of_settings() -> list[TableRule]:
+def of_settings(*, is_to_remove: bool = False) -> list[TableRule]:
     """Return the rules of ``BEMI_RETENTION`` and ``BEMI_LEGAL_HOLD``, in an order of their own.
 
     The changes of a table that was renamed are in the log under its former names: they have its rules, too.
 
+    Args:
+        is_to_remove: Whether something is removed by them, so that nothing must be missing.
+
     Raises:
-        BemiError: A setting is wrong, names a table that does not exist, or one table with two periods.
+        BemiError: A setting is wrong, names a table that does not exist, or one table with two periods; or
+            former names cannot be read, and something is removed.
     """
     try:
         named = parse(configured.retention(), configured.legal_hold())
@@ -84,7 +88,9 @@ def of_settings() -> list[TableRule]:
         raise BemiError(str(error)) from None
     rules = {_rule(each) for each in named}
     _require_one_period(sorted(rules, key=repr))
-    return sorted(with_former_names(rules, _former_names(rules)), key=repr)
+    tables = [(rule.schema, rule.table) for rule in rules if rule.table is not None]
+    former = former_names_in(_sources(), tables, is_to_remove) if tables else ()
+    return sorted(with_former_names(rules, former), key=repr)
 
 
 def _require_one_period(rules: Sequence[TableRule]) -> None:
@@ -234,15 +240,6 @@ def _is_remembered(schema: str, table: str) -> bool:
             return True
         cursor.execute(_IS_LOGGED.format(log), [table, schema])
         return bool(cursor.fetchone()[0])
-
-
-def _former_names(rules: Iterable[TableRule]) -> list[FormerName]:
-    tables = [(rule.schema, rule.table) for rule in rules if rule.table is not None]
-    found: list[FormerName] = []
-    for alias in _sources() if tables else ():
-        with closed_cursor(alias) as cursor:
-            found += former_names(cursor, tables)
-    return found
 
 
 def _sources() -> Iterator[str]:

@@ -9,8 +9,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bemi_django.checks import check_settings
+from bemi_django.retention.former_names import FormerName
+from bemi_django.retention.former_rules import with_former_names
 from bemi_django.retention.nightly import seconds_until
 from bemi_django.retention.periods import NamedRule, parse, time_of_day
+from bemi_django.retention.table_rule import TableRule
 from tests.shop.models import Category
 
 
@@ -72,3 +75,30 @@ def test_the_night_in_which_the_clock_is_put_forward_or_back_has_other_hours() -
     second = datetime(2026, 10, 25, 2, 30, tzinfo=berlin, fold=1)
     assert seconds_until(time(2, 30), second) == 24 * 3600
     assert seconds_until(at, second) == 3600
+
+
+@pytest.mark.parametrize(
+    ("schema", "is_shared", "others", "kept"),
+    [
+        ("a", False, [], "30 days"),
+        ("a", True, [], None),
+        ("a", False, [TableRule(None, None, "1 year", False)], "30 days"),
+        ("a", True, [TableRule(None, None, "1 year", False)], "1 year"),
+        ("a", False, [TableRule("a", "old", "1 week", False)], "30 days"),
+        ("a", False, [TableRule("a", "old", "1 year", False)], "1 year"),
+        # A rule for one schema would come before the one for all.
+        ("a", False, [TableRule(None, "old", "1 year", False)], "1 year"),
+        ("a", False, [TableRule(None, "old", None, False)], None),
+        (None, True, [TableRule("b", "old", "1 year", False)], None),
+        ("a", True, [TableRule("a", "old", None, True)], None),
+    ],
+)  # fmt: skip
+def test_a_former_name_has_the_longest_period_of_those_that_may_be_meant(
+    schema: str | None, is_shared: bool, others: list[TableRule], kept: str | None
+) -> None:
+    rules = {TableRule(schema, "new", "30 days", False), *others}
+    found = with_former_names(rules, [FormerName(schema, "new", "a", "old", is_shared)])
+    assert [rule for rule in found if (rule.schema, rule.table, rule.held) == (schema, "old", False)] == [
+        TableRule(schema, "old", kept, False)
+    ]
+    assert {rule for rule in rules if rule.held or rule.table != "old"} <= found

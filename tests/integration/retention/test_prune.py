@@ -19,7 +19,7 @@ from django.db import InterfaceError, connection
 from bemi_django.events.operator_context import operator_context
 from bemi_django.exceptions import BemiError
 from bemi_django.models import Change, DeadLetter, Undelivered
-from bemi_django.retention import clocks, nightly, pruning, walk
+from bemi_django.retention import clocks, former_names, nightly, pruning, walk
 from bemi_django.retention import months as log_months
 from bemi_django.retention.rules import of_settings
 from bemi_django.schema.search_path import closed_cursor
@@ -185,7 +185,9 @@ def test_a_wrong_clock_removes_nothing_and_what_it_has_noted_does_not_count(
     assert left() > set(kept) and left().isdisjoint([*gone, *late])
 
 
-def test_the_changes_under_former_names_of_a_table_have_its_rules(log: None, settings: Any) -> None:
+def test_the_changes_under_former_names_of_a_table_have_its_rules(
+    log: None, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def kept_for(**periods: str) -> str | None:
         settings.BEMI_RETENTION = {name.replace("__", "."): period for name, period in periods.items()}
         found = [rule for rule in of_settings() if rule.table == "receipt" and not rule.held]
@@ -209,12 +211,22 @@ def test_the_changes_under_former_names_of_a_table_have_its_rules(log: None, set
         assert kept_for(default="1 year", public__invoice="30 days") == "1 year"
         assert kept_for(public__invoice="30 days") is None
         assert kept_for(default="1 year") == "by default"
+        execute("DROP TABLE receipt")
+        # In a copy on another server, what the first one knew is known as well.
+        execute(
+            "UPDATE _bemi.relations SET system = 1 "
+            "WHERE description -> 'name' ->> 1 = ANY (ARRAY['receipt', 'invoice'])"
+        )
+        assert kept_for(default="1 year", public__invoice="2 years") == "2 years"
+        monkeypatch.setattr(former_names, "_MAY_READ", "SELECT false")
+        with pytest.raises(CommandError, match="former names of tables in 'default' cannot be read"):
+            run()
     finally:
         execute("DROP TABLE IF EXISTS receipt, invoice")
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])
-def test_a_partition_may_be_a_table_of_its_own_in_another_database(settings: Any) -> None:
+def test_a_partition_or_a_former_name_may_be_a_table_of_its_own_in_another_database(settings: Any) -> None:
     other = ProjectDatabase("other")
     execute("CREATE TABLE shed (id int) PARTITION BY LIST (id)")
     execute("CREATE TABLE shed_1 PARTITION OF shed DEFAULT")
@@ -222,9 +234,16 @@ def test_a_partition_may_be_a_table_of_its_own_in_another_database(settings: Any
     try:
         settings.BEMI_LEGAL_HOLD = ["public.shed_1"]
         assert [(rule.schema, rule.table) for rule in of_settings() if rule.held] == [("public", "shed_1")]
+        settings.BEMI_LEGAL_HOLD = []
+        execute("ALTER TABLE shed RENAME TO hut")
+        settings.BEMI_RETENTION = {"public.hut": "30 days"}
+        assert dict(rule[1:3] for rule in of_settings()) == {"hut": "30 days", "shed": "30 days"}
+        # The rule for its former name would be for the other one, too.
+        other.run("ALTER TABLE shed_1 RENAME TO shed")
+        assert dict(rule[1:3] for rule in of_settings()) == {"hut": "30 days", "shed": None}
     finally:
-        execute("DROP TABLE shed")
-        other.run("DROP TABLE shed_1")
+        execute("DROP TABLE IF EXISTS shed, hut")
+        other.run("DROP TABLE IF EXISTS shed, shed_1")
 
 
 def test_what_handlers_have_not_got_is_kept_and_it_is_said_which_ones(log: None) -> None:

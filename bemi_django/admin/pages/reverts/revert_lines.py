@@ -54,11 +54,6 @@ class StepLine(NamedTuple):
         """Whether the step does something."""
         return self.step.action != "nothing" and not self.conflict
 
-    @property
-    def is_of_server(self) -> bool:
-        """Whether the conflict is one that the server has reported when the step was taken."""
-        return self.step.conflict is not None and self.step.conflict.sentence is None
-
 
 class StepRules:
     """What the user may see and do of the steps of plans for one database."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -142,10 +143,12 @@ def _report(viewer: Viewer, selection: RevertSelection, done: Plan) -> None:
 
 def _refused(viewer: Viewer, selection: RevertSelection, plan: Plan) -> str:
     """Return the rows of a plan that the database has refused to write, with its reasons."""
-    lines = StepRules(viewer, selection.change.database, selection.changes).lines(plan)
     # Plans have all other reasons.
-    refused = [line for line in lines if line.conflict and line.is_of_server]
-    named = [f"{line.object}: {line.conflict}" for line in refused[:_NAMED]]
+    refused = [step for step in plan.steps if step.conflict is not None and step.conflict.sentence is None]
+    # Of others, nothing is shown, so nothing of them is to be noted as seen.
+    shown = replace(plan, steps=tuple(refused[:_NAMED]))
+    lines = StepRules(viewer, selection.change.database, selection.changes).lines(shown)
+    named = [f"{line.object}: {line.conflict}" for line in lines]
     return semicolon_list([*named, "…"] if len(refused) > _NAMED else named)
 
 

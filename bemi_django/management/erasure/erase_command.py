@@ -14,7 +14,7 @@ from bemi_django.erasure.plan import ErasurePlan, plan_erasure
 from bemi_django.events.operator_context import operator_context
 from bemi_django.management.archive.archive_command import require
 from bemi_django.management.erasure.former_tables import said_of_former_tables
-from bemi_django.management.erasure.named_object import instance_named, row_named
+from bemi_django.management.erasure.named_object import object_named
 from bemi_django.management.subcommand import INTERRUPTED, add_subcommand
 from bemi_django.management.verify_command import watching
 from bemi_django.status.units import as_bytes
@@ -69,7 +69,7 @@ def erase_object(command: BaseCommand, database: str, options: dict[str, Any]) -
     """
     if not options["reason"] and not options["dry_run"]:
         raise CommandError("say why, for the record: --reason 'request of 2026-11-28'")
-    subject = instance_named(options["object"], database) or row_named(options["object"], database)
+    subject = object_named(options["object"], database)
     plan = plan_erasure(subject, database, related=options["related"], archive=_archive())
     only_keys = options["only_keys"]
     if only_keys and plan.interrupted is not None:

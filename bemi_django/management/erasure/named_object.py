@@ -20,6 +20,21 @@ from bemi_django.wire import table_name
 _QUOTED = re.compile(r'((?:"(?:[^"]|"")*"|[^":])*):(.*)', re.DOTALL)
 
 
+def object_named(name: str, database: str) -> models.Model | tuple[Place, str]:
+    """Return the object with a name, with nothing but its key; or the table and the key, if a table is named.
+
+    Args:
+        name: See :func:`instance_named` and :func:`row_named`.
+        database: Alias of the database of the row.
+
+    Raises:
+        CommandError: The key is missing or wrong, or the log has no such table.
+    """
+    instance = instance_named(name, database)
+    # An object of a model may be false, as one with a length of 0.
+    return row_named(name, database) if instance is None else instance
+
+
 def instance_named(name: str, database: str) -> models.Model | None:
     """Return the object with a name, with nothing but its key; None if a table is named.
 

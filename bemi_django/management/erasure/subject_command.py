@@ -12,7 +12,7 @@ from bemi_django.disclosure.disclosed import Disclosure
 from bemi_django.disclosure.export import export
 from bemi_django.events.operator_context import record_command
 from bemi_django.management.erasure.former_tables import said_of_former_tables
-from bemi_django.management.erasure.named_object import instance_named, row_named
+from bemi_django.management.erasure.named_object import object_named
 from bemi_django.management.subcommand import add_reason, add_subcommand
 
 _COMMAND = "bemi subject"
@@ -56,7 +56,7 @@ def export_subject(command: BaseCommand, database: str, options: dict[str, Any])
         CommandError: The log has no changes of such an object.
         BemiError: A file cannot be written, or it cannot be recorded who has it written.
     """
-    subject = instance_named(options["object"], database) or row_named(options["object"], database)
+    subject = object_named(options["object"], database)
     disclosure = Disclosure(subject, database, options["related"])
     if disclosure.is_empty:
         raise CommandError("the log has no changes of it: check the key, and that 'bemi run' is running")

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from bemi_django.log.blame import Blame, blame, blame_row
 from bemi_django.log.lossless_json import dumps
-from bemi_django.management.erasure.named_object import instance_named, row_named
+from bemi_django.management.erasure.named_object import object_named
 from bemi_django.management.reading.disclosed_reading import record_reading
 
 _MAX_CHARACTERS = 40
@@ -32,7 +32,7 @@ def print_blame(command: BaseCommand, database: str, options: dict[str, Any]) ->
             change of the row.
     """
     name = options["object"]
-    row = instance_named(name, database) or row_named(name, database)
+    row = object_named(name, database)
     lines = list(_table(blame_row(*row) if isinstance(row, tuple) else blame(row)))
     record_reading(command, "bemi blame", {}, database, options["reason"], row)
     for line in lines:

@@ -70,7 +70,7 @@ class EditableFields:
     def _names(
         self, model: type[models.Model], instance: models.Model | None, *, is_change: bool
     ) -> set[str]:
-        key = (model, instance and instance.pk, is_change)
+        key = (model, None if instance is None else instance.pk, is_change)
         if key not in self._forms:
             self._forms[key] = self._form_names(model, instance, is_change=is_change)
         return self._forms[key]

@@ -95,7 +95,9 @@ def template_context(viewer: Viewer, app_label: str, model_name: str, object_id:
         "subject": subject,
         "of_model": subject.model,
         "kind": subject.model._meta.verbose_name,
-        "object_url": instance and viewer.model_url(subject.model, "change", quote(instance.pk)),
+        "object_url": None
+        if instance is None
+        else viewer.model_url(subject.model, "change", quote(instance.pk)),
         "is_deleted": subject.is_deleted,
         "steps": timeline_steps(subject, page.changes, read.own),
         "page": page,

@@ -96,6 +96,8 @@ class Disclosure:
             instance, own = None, [target_of_key(*subject, alias)]
         else:
             instance, own = subject, targets_of_instance(subject, alias)
+        #: The object; or the table of the row, and its last key as the log has it.
+        self.subject = subject if instance is not None else (own[0].place, own[0].spans[0].key)
         everything = Dependents(alias, related).with_related(own, instance)
         records = [in_table(one.place) & Q(operation="ERASED", primary_key=one.spans[0].key) for one in own]
         self._own = reduce(or_, [*(one.condition for one in own), *records])

@@ -71,7 +71,8 @@ def target_of_key(place: Place, key: str, alias: str, archive: Location | None =
 
 def _as_logged(log: Any, place: Place, key: str, alias: str) -> str:
     """Return a key in the spelling that the log has: some types take several for equal."""
-    if log.filter(of_key(key)).exists():
+    # An event has the spelling in which somebody has asked for the object.
+    if log.filter(of_key(key)).exclude(operation__in=("EVENT", "ERASED")).exists():
         return key
     known = log.filter(primary_key__in=list(spellings_of_key(alias, place, key)))
     return known.order_by("-id").values_list("primary_key", flat=True).first() or key

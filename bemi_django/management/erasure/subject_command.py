@@ -56,13 +56,13 @@ def export_subject(command: BaseCommand, database: str, options: dict[str, Any])
         CommandError: The log has no changes of such an object.
         BemiError: A file cannot be written, or it cannot be recorded who has it written.
     """
-    subject = object_named(options["object"], database)
-    disclosure = Disclosure(subject, database, options["related"])
+    disclosure = Disclosure(object_named(options["object"], database), database, options["related"])
     if disclosure.is_empty:
         raise CommandError("the log has no changes of it: check the key, and that 'bemi run' is running")
 
     def record(number: int) -> None:
-        record_command("disclosed", {"changes": number}, _COMMAND, {}, database, options["reason"], subject)
+        details, reason = {"changes": number}, options["reason"]
+        record_command("disclosed", details, _COMMAND, {}, database, reason, disclosure.subject)
 
     # Nobody gets it without a record of that.
     paths, number = export(disclosure, options["object"], options["export"], record)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, cast
 
@@ -59,13 +59,13 @@ def are_all_meant() -> bool:
 @contextmanager
 def here(alias: str) -> Iterator[None]:
     """Let a destination be the one that is asked in the present context, until the block ends."""
-    before = _here.get()
-    _here.set(alias)
+    token = _here.set(alias)
     try:
         yield
     finally:
-        # A generator may end in another context.
-        _here.set(before)
+        # A generator may end in another context, as where a query of it has failed: nothing was set there.
+        with suppress(ValueError):
+            _here.reset(token)
 
 
 def aliases() -> list[str]:

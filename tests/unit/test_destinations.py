@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Generator
+from contextvars import copy_context
+from typing import Any, cast
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -136,3 +138,16 @@ def test_a_former_destination_that_is_unknown_is_named() -> None:
     assert ask is not None
     with pytest.raises(ReplicationError, match="for the destination gone, which is no alias of DATABASES"):
         ask("gone")
+
+
+def test_a_loop_over_logs_that_ends_in_another_context_chooses_nothing_there(divided: Any) -> None:
+    def begin() -> Generator[str, None, None]:
+        destinations.choose_all_here()
+        each = cast("Generator[str, None, None]", destinations.each_meant())
+        next(each)
+        return each
+
+    left = copy_context().run(begin)
+    # As where a query of the loop has failed, and the error was handled in the thread of the request.
+    left.close()
+    assert not destinations.is_chosen() and not destinations.are_all_meant()

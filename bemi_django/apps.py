@@ -84,7 +84,7 @@ def _read_settings_again(*, setting: str, **kwargs: Any) -> None:
     from bemi_django.capture import context_masks, signing
     from bemi_django.schema.django_commands import catalog_state
 
-    catalog_state.forget()
+    catalog_state.forget_setting(setting)
     if setting in ("BEMI_MASK", "BEMI_MASK_KEY", "BEMI_ENCRYPTION_KEY", "BEMI_KEY_STORE"):
         context_masks.use(_rules)
     if setting == "BEMI_CONTEXT_KEYS":

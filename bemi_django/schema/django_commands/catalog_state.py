@@ -49,6 +49,28 @@ _CATALOGS = {
 }
 
 
+#: What is read for a request or a page, and by no ``sync``: tests change these settings often.
+_OF_REQUESTS = frozenset(
+    {
+        "ALLOWED_HOSTS",
+        "BEMI_ADMIN_HISTORY",
+        "BEMI_ADMIN_SCOPE",
+        "BEMI_AS_OF_PATIENCE",
+        "BEMI_AUTH_EVENTS",
+        "BEMI_BOOKKEEPING_TABLES",
+        "BEMI_CONTEXT_FUNCTION",
+        "BEMI_MASKED_FIELDS",
+        "BEMI_TRUST_REQUEST_ID",
+        "BEMI_TRUSTED_PROXIES",
+        "LOGIN_URL",
+        "MEDIA_URL",
+        "MIDDLEWARE",
+        "ROOT_URLCONF",
+        "TEMPLATES",
+    }
+)
+
+
 class CatalogState(NamedTuple):
     """What the catalogs say that decides what ``sync`` has to do to a schema, or to all of them."""
 
@@ -87,12 +109,15 @@ def sync_if_changed(using: str) -> Outcome:
     return outcome
 
 
-def forget(using: str | None = None) -> None:
-    """Forget the state of a database, or of all: settings have changed."""
-    if using is None:
+def forget(using: str) -> None:
+    """Forget the state of a database."""
+    _left.pop(using, None)
+
+
+def forget_setting(name: str) -> None:
+    """Forget the state of all databases if ``sync`` may read a setting that has changed."""
+    if name not in _OF_REQUESTS:
         _left.clear()
-    else:
-        _left.pop(using, None)
 
 
 def _state(using: str, schema: str | None) -> CatalogState | None:

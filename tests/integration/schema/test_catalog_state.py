@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.conf import UserSettingsHolder
+from django.conf import settings as global_settings
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext, override_settings
 
@@ -114,6 +116,30 @@ def test_other_settings_make_a_plan(schema: None, settings: Any) -> None:
     assert plans() == 1
 
 
+def test_a_setting_of_requests_makes_no_plan(schema: None, settings: Any) -> None:
+    settings.MIDDLEWARE = []
+    settings.BEMI_CONTEXT_FUNCTION = "shop.audit.context"
+    assert plans() == 0
+
+
+def test_a_sync_reads_no_setting_of_requests(schema: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: set[str] = set()
+
+    class Recorded(UserSettingsHolder):
+        def __getattr__(self, name: str) -> Any:
+            read.add(name)
+            return super().__getattr__(name)
+
+    monkeypatch.setattr(global_settings, "_wrapped", Recorded(global_settings._wrapped))
+    # Those that were read before are kept as attributes.
+    for name in catalog_state._OF_REQUESTS:
+        global_settings.__dict__.pop(name, None)
+    catalog_state.forget("default")
+    assert plans() == 1
+    assert "BEMI_INCLUDE" in read
+    assert read & catalog_state._OF_REQUESTS == set()
+
+
 def test_a_transaction_makes_a_plan_each_time(schema: None) -> None:
     """What it does to the same row twice cannot be told apart."""
     with transaction.atomic():
@@ -123,7 +149,7 @@ def test_a_transaction_makes_a_plan_each_time(schema: None) -> None:
 
 
 def test_what_failed_is_tried_again(schema: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    catalog_state.forget()
+    catalog_state.forget("default")
     with monkeypatch.context() as patch:
         patch.setattr(tracking, "_refresh_past", lambda using, schema: "as_of(): no")
         assert plans() == 1

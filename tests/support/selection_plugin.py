@@ -1,4 +1,4 @@
-"""Which tests a run takes: those of some roles, and those of a half."""
+"""Which tests a run takes: those of some roles, and those of a part."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.paths import TESTS
 _LIBRARIES = re.compile(r"sqlalchemy|aldjemy|asyncpg", re.IGNORECASE)
 _IN_BOTH = (TESTS / "integration/capture", TESTS / "integration/integrations")
 #: Tests that name a library, or stand beside those that use one, and do the same whatever its version is.
-#: They are in the second half, where every optional library is as new as it can be.
+#: They are in the second part, where every optional library is as new as it can be.
 _IN_ONE = tuple(
     TESTS / name
     for name in (
@@ -40,6 +40,9 @@ _IN_ONE = tuple(
     )
 )
 
+#: The parts of the other integration tests, by the hashes of their files.
+_SHARES = (*["first"] * 3, "third", "first", "second", "third", "third", "second", "second", "third")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -49,10 +52,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "and a reader, none of them a superuser; without: run all other tests",
     )
     parser.addoption(
-        "--half",
-        choices=["first", "second"],
-        help="first: run about half of the integration tests, and those of the site and the servers; second: "
-        "run the others and the unit tests; in both, those that depend on SQLAlchemy or on the driver",
+        "--part",
+        choices=["first", "second", "third"],
+        help="run about a third of the tests; those of integration that depend on SQLAlchemy or the driver "
+        "are in the first and in the second, all others but those of integration in the third",
     )
 
 
@@ -62,13 +65,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if not collection_path.match("test_*.py") or collection_path in named:
         return None
     is_taken = config.option.roles != "with" or _is_of_integration(collection_path)
-    return None if is_taken and _is_of_half(collection_path, config.option.half) else True
+    return None if is_taken and _is_of_part(collection_path, config.option.part) else True
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    roles, half = config.option.roles, config.option.half
+    roles, part = config.option.roles, config.option.part
     # Those of files that were named, too.
-    others = [item for item in items if not (_is_of_roles(item, roles) and _is_of_half(item.path, half))]
+    others = [item for item in items if not (_is_of_roles(item, roles) and _is_of_part(item.path, part))]
     if others:
         config.hook.pytest_deselected(items=others)
         dropped = set(others)
@@ -76,7 +79,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    chosen = session.config.option.roles or session.config.option.half
+    chosen = session.config.option.roles or session.config.option.part
     if chosen and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
         # All selected tests may be of the other kind.
         session.exitstatus = pytest.ExitCode.OK
@@ -92,15 +95,16 @@ def _is_of_integration(file: Path) -> bool:
 
 
 @cache
-def _is_of_half(file: Path, half: str | None) -> bool:
-    if half is None:
-        return True
-    if file in _IN_ONE or file.is_relative_to(TESTS / "unit"):
-        return half == "second"
+def _is_of_part(file: Path, part: str | None) -> bool:
+    return part is None or part in _parts(file)
+
+
+def _parts(file: Path) -> tuple[str, ...]:
+    if not _is_of_integration(file):
+        return ("third",)
+    if file in _IN_ONE:
+        return ("second",)
     if any(map(file.is_relative_to, _IN_BOTH)) or _LIBRARIES.search(file.read_text()):
-        return True
-    if not _is_of_integration(file) or file.stem == "test_postgres_server":
-        return half == "first"
-    number = crc32(file.relative_to(TESTS).as_posix().encode())
-    # The first half has the site and the servers, the second the unit tests: so both take the same time.
-    return half == ("first" if number % 11 < 5 else "second")
+        return ("first", "second")
+    # So all take the same time: the third part has the site, the servers and the unit tests, too.
+    return (_SHARES[crc32(file.relative_to(TESTS).as_posix().encode()) % len(_SHARES)],)

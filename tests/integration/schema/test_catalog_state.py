@@ -130,10 +130,11 @@ def test_a_sync_reads_no_setting_of_requests(schema: None, monkeypatch: pytest.M
             read.add(name)
             return super().__getattr__(name)
 
-    monkeypatch.setattr(global_settings, "_wrapped", Recorded(global_settings._wrapped))
+    lazy: Any = global_settings
+    monkeypatch.setattr(lazy, "_wrapped", Recorded(lazy._wrapped))
     # Those that were read before are kept as attributes.
     for name in catalog_state._OF_REQUESTS:
-        global_settings.__dict__.pop(name, None)
+        vars(lazy).pop(name, None)
     catalog_state.forget("default")
     assert plans() == 1
     assert "BEMI_INCLUDE" in read

@@ -188,7 +188,8 @@ def test_a_condition_that_does_not_return_is_not_asked_again() -> None:
     condition = Condition("shop.hang", hang, seconds=0.01)
     try:
         assert all(condition.is_met(("s", "t"), b"{}", b"{}") for _ in range(3))
-        assert len(calls) == 1 and condition.counts == {FAILED: 1}
+        # On a busy machine its thread begins later than that.
+        assert len(calls) <= 1 and condition.counts == {FAILED: 1}
     finally:
         released.set()
 

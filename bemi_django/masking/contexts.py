@@ -39,6 +39,7 @@ _ENCODED_NAME = re.compile(r'u&"', re.IGNORECASE)
 #: What is remembered, because it comes again: the greatest number of names of an object, bytes of their
 #: context, and characters of a word. Anybody may send others, of megabytes.
 _USUAL, _USUAL_CONTEXT, _USUAL_WORD = 32, 16 * 1024, 200
+_NESTED = frozenset((dict, list))
 
 
 class ContextMasks:
@@ -131,8 +132,7 @@ class ContextMasks:
             if is_one_masked(keys, names):
                 return True
             for key, item in values.items():
-                is_nested = isinstance(item, (dict, list))
-                if is_nested and self._has_masked_key(item, (*keys, key), is_usual=is_usual):
+                if type(item) in _NESTED and self._has_masked_key(item, (*keys, key), is_usual=is_usual):
                     return True
             return False
         return isinstance(values, list) and any(

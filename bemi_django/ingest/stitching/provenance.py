@@ -30,6 +30,7 @@ _OWN_KEYS = (CONNECTION_KEY, UNVERIFIED_KEY)
 #: What the trigger says of a write without a context, beside the statement.
 _ROLE_KEY, _PROGRAM_KEY = "db_user", "application_name"
 # Letters need no escapes: only who wants to hide a key writes them so.
+(_BACKSLASH,) = b"\\"
 _ESCAPED_LETTER = re.compile(rb"\\u00(?:[46][1-9a-fA-F]|[57][0-9aA])")
 
 
@@ -51,7 +52,9 @@ class Provenance(NamedTuple):
             connection: What the first message of the transaction said, empty if it did not.
             is_signed: Whether an application has signed the context.
         """
-        if _KEY in context or _MARK in context or _ESCAPED_LETTER.search(context):
+        # ``in`` would try these bytes as numbers first.
+        has_own_key = context.find(_KEY) >= 0 or context.find(_MARK) >= 0
+        if has_own_key or _BACKSLASH in context and _ESCAPED_LETTER.search(context):
             context = _without_own_keys(context)
         if self.signatures.keys and not is_signed and _claims(context, connection):
             context = marked(context)

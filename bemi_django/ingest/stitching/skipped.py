@@ -72,7 +72,8 @@ def _with_rows(remark: bytes, count: Counter[str]) -> bytes:
 
 def _remark(context: bytes) -> bytes | None:
     """Return what is recorded of a context whose rows are skipped, or None for any other context."""
-    if _SKIP not in context:
+    # ``not in`` would try these bytes as a number first.
+    if context.find(_SKIP) < 0:
         return None
     # Numbers are copied as they are written.
     values = json.loads(context, parse_int=_as_written, parse_float=_as_written)

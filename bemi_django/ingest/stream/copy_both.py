@@ -7,8 +7,7 @@ own making: a slot could be confirmed ahead of the log. libpq answers nothing.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
-from ctypes import string_at
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -48,19 +47,22 @@ class CopyBoth:
         Raises:
             psycopg2.Error: The server has ended the stream, or the connection is broken.
         """
-        get, free = self._libpq.PQgetCopyData, self._libpq.PQfreemem
+        get, free, copy = self._libpq.PQgetCopyData, self._libpq.PQfreemem, _copy()
         pointer, buffer, buffer_at = self._pointer, self._buffer, self._buffer_at
+        size = ctypes.c_ssize_t()
         while True:
             length = get(pointer, buffer_at, _AT_ONCE)
-            if length == _NOTHING_YET:
-                if not self._libpq.PQconsumeInput(pointer):
-                    raise self._failure()
-                length = get(pointer, buffer_at, _AT_ONCE)
+            if length <= 0:
                 if length == _NOTHING_YET:
-                    return
-            if length < 0:
-                raise self._end() if length == _END else self._failure()
-            message = [string_at(buffer, length)]
+                    if not self._libpq.PQconsumeInput(pointer):
+                        raise self._failure()
+                    length = get(pointer, buffer_at, _AT_ONCE)
+                    if length == _NOTHING_YET:
+                        return
+                if length < 0:
+                    raise self._end() if length == _END else self._failure()
+            size.value = length
+            message = [copy(buffer, size)]
             free(buffer)
             # Handed over: one of many megabytes must not be held here as well.
             yield message.pop()
@@ -107,6 +109,15 @@ def _error_of(state: str, message: str) -> psycopg2.Error:
 
 def _text(value: bytes | None) -> str:
     return (value or b"").decode("utf-8", "replace").strip()
+
+
+@cache
+def _copy() -> Callable[[ctypes.c_void_p, ctypes.c_ssize_t], bytes]:
+    """Return what ``string_at()`` does, for arguments that need no conversion: it takes half of the time."""
+    # An object of its own, because others use the one that is an attribute.
+    copy: Any = ctypes.pythonapi["PyBytes_FromStringAndSize"]
+    copy.restype = ctypes.py_object
+    return copy  # type: ignore[no-any-return]
 
 
 @cache

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from struct import Struct
 
-_SOURCE = (1 << 30) - 1
+#: Bits of the source's number, which stand behind the ordinal in an id.
+ORDINAL_SHIFT = 30
+_SOURCE = (1 << ORDINAL_SHIFT) - 1
 _ID = Struct(">QQ").pack
 
 
@@ -21,9 +23,17 @@ def change_id(sequence: int, ordinal: int, source: int) -> bytes:
     Returns:
         The 16 bytes of the UUID.
     """
+    high, low = halves_of_id(sequence, source)
+    return _ID(high, low | ordinal << ORDINAL_SHIFT)
+
+
+def halves_of_id(sequence: int, source: int) -> tuple[int, int]:
+    """Return the halves of the id of a transaction's first change, as numbers of 64 bits.
+
+    The second half of another one also has its ordinal, shifted by :data:`ORDINAL_SHIFT`.
+    """
     kept = sequence >> 3
-    high = (kept >> 12) << 16 | 0x8000 | (kept & 0xFFF)
-    return _ID(high, 1 << 63 | ordinal << 30 | source)
+    return (kept >> 12) << 16 | 0x8000 | (kept & 0xFFF), 1 << 63 | source
 
 
 def sequence_in(identifier: bytes) -> int:
@@ -34,7 +44,7 @@ def sequence_in(identifier: bytes) -> int:
 
 def ordinal_in(identifier: bytes) -> int:
     """Return the number of a change in its transaction that its id, 16 bytes, holds."""
-    return int.from_bytes(identifier[8:], "big") >> 30 & 0xFFFFFFFF
+    return int.from_bytes(identifier[8:], "big") >> ORDINAL_SHIFT & 0xFFFFFFFF
 
 
 def source_in(identifier: bytes) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
@@ -21,6 +22,11 @@ class Pending(NamedTuple):
     change: Stitched | ChangeHeader
     message: bytes
 
+
+#: Makes one of its fields, in half of the time of :class:`Pending`.
+pending_of: Callable[[tuple[bytes, Stitched | ChangeHeader, bytes]], Pending] = partial(
+    tuple.__new__, Pending
+)
 
 #: Writes a row without the values that are not text, and returns a letter of the rest.
 Outline = Callable[[Pending], tuple[bytes, RejectedMessage]]

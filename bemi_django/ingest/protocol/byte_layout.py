@@ -17,6 +17,8 @@ OLD_ROW, OLD_KEY, NEW_ROW = b"O", b"K", b"N"
 
 #: Offsets of a row message: the table's oid, the mark of the first row, and that row.
 OID_AT, MARK_AT, ROW_AT = 1, 5, 6
+#: What stands before the first row of such a message: its kind, the table's oid, and the mark.
+ROW_HEAD = Struct(">cIc")
 
 #: Offset of a logical message's prefix: after the kind, the flags and the LSN.
 PREFIX_AT = 10

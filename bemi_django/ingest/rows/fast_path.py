@@ -11,7 +11,7 @@ from collections import Counter
 from struct import error as StructError
 
 from bemi_django.ingest.progress import LONG_WAY
-from bemi_django.ingest.protocol.byte_layout import MARK_AT, OID_AT, OLD_ROW, PADDING, ROW_AT, logical_content
+from bemi_django.ingest.protocol.byte_layout import OLD_ROW, PADDING, ROW_AT, ROW_HEAD, logical_content
 from bemi_django.ingest.protocol.decoder import Decoder
 from bemi_django.ingest.protocol.messages import Row, Update
 from bemi_django.ingest.rows.copy_format import NULL, field_or_null
@@ -26,6 +26,7 @@ from bemi_django.ingest.stitching.stitcher import PREFIX, Stitcher
 Effect = tuple[bytes, bytes, bytes, bytes, bytes]
 
 _CONTEXT_PREFIX = PREFIX + b"\0"
+_HEAD = ROW_HEAD.unpack_from
 _CREATE, _UPDATE, _DELETE = (OPERATION_FIELDS[operation] for operation in (CREATE, UPDATE, DELETE))
 
 
@@ -67,9 +68,12 @@ class FastPath:
             The row and its header, or None if the message must take the long path. The row of a change that
             is not recorded is :data:`OMITTED`.
         """
-        stitcher = self._stitcher
-        oid = int.from_bytes(data[OID_AT:MARK_AT], "big")
-        known = self._writer.known.get(oid)
+        stitcher, writer = self._stitcher, self._writer
+        try:
+            kind, oid, mark = _HEAD(data)
+        except StructError:
+            return self._give_way("unreadable value")
+        known = writer.known.get(oid)
         if known is None:
             return self._give_way("first of a table")
         if stitcher.begin is None:
@@ -82,7 +86,7 @@ class FastPath:
         if not layout.since <= lsn < layout.until or relation is not self._relations.get(oid):
             return self._give_way("altered table")
         try:
-            effect = _effect(data, layout.reader)
+            effect = _effect(kind, mark, data, layout.reader)
         except (ValueError, LookupError, StructError):
             return self._give_way("unreadable value")
         if effect is None:
@@ -93,11 +97,11 @@ class FastPath:
             is_update=effect[0] is _UPDATE,
             is_unchanged=lambda: _is_unchanged(data),
             is_masked_changed=lambda: layout.differs_in_masked(*self._rows(data)),
-            omissions=self._writer.omissions,
-            sequence=self._writer.sequence_of(header.begin),
+            omissions=writer.omissions,
+            sequence=writer.sequence_of(header.begin),
         ):
             return OMITTED, header
-        return self._writer.assemble(layout, header, *effect), header
+        return writer.assemble(layout, header, *effect), header
 
     def _rows(self, data: bytes) -> tuple[Row | None, Row | None]:
         message = self._decode(data)
@@ -108,16 +112,15 @@ class FastPath:
         return None
 
 
-def _effect(data: bytes, read: RowReader) -> Effect | None:
+def _effect(kind: bytes, mark: bytes, data: bytes, read: RowReader) -> Effect | None:
     padded = data + PADDING
     row = read(padded, ROW_AT)
     if row is None:
         return None
     end, json, key = row
-    kind = data[:1]
     if kind == b"I":
         effect = _CREATE, NO_ROW, json, field_or_null(key), NULL
-    elif data[MARK_AT:ROW_AT] != OLD_ROW:
+    elif mark != OLD_ROW:
         # The old row is not complete.
         return None
     elif kind == b"D":

@@ -60,8 +60,8 @@ _ENCRYPTED = """
 #: The bodies of the most common encoders, to save the call.
 _INLINE: dict[Encoder, str] = {
     values.text: "dumps(value.decode())",
-    values.number: """value if value[-1:].isdigit() else b'"%b"' % value""",
-    values.fraction: """value if value[-1:].isdigit() else b'"%b"' % value""",
+    values.number: """value if value[-1] in b"0123456789" else b'"%b"' % value""",
+    values.fraction: """value if value[-1] in b"0123456789" else b'"%b"' % value""",
     values.boolean: 'b"true" if value == b"t" else b"false"',
     values.raw: "value",
 }

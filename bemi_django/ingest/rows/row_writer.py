@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from struct import Struct
 from typing import cast
 
 from bemi_django.ingest.protocol.messages import Begin, Relation
 from bemi_django.ingest.rows.change_ids import ChangeIds
-from bemi_django.ingest.rows.copy_format import NULL, field, int64, jsonb
+from bemi_django.ingest.rows.copy_format import (
+    ID_SIZE,
+    INT64_SIZE,
+    JSONB_VERSION,
+    NULL,
+    PACK_ID,
+    PACK_INT64,
+    PACK_JSONB,
+    field,
+    int64,
+    jsonb,
+)
 from bemi_django.ingest.rows.large_rows import LARGE, LargeCopyRow
 from bemi_django.ingest.rows.rendering import (
     NOTHING,
@@ -26,7 +36,7 @@ from bemi_django.ingest.selection.omissions import Omissions
 from bemi_django.ingest.stitching.operations import ALL, BASELINE, CREATE, DELETE, UPDATE
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
 from bemi_django.ingest.stitching.validation import NO_CONTEXT
-from bemi_django.wire.ids import change_id
+from bemi_django.wire.ids import ORDINAL_SHIFT, halves_of_id
 
 COLUMNS = (
     "id",
@@ -55,7 +65,6 @@ _EPOCH = EPOCH_SECONDS * 1_000_000
 _OF_ROWS = (CREATE, UPDATE, DELETE, BASELINE)
 #: Stands for the row of a change that is not recorded.
 OMITTED = b""
-_START = Struct(">i").pack(16)  # The length of the id.
 
 
 class RowWriter:
@@ -72,14 +81,13 @@ class RowWriter:
         layouts: Callable[[ChangeHeader | Stitched], Iterator[RowLayout]],
     ) -> None:
         self.ids = ids
-        self._source = ids.source
         self._layouts_of = layouts
         #: By the table's oid: the relation as the stream described it, and its layout.
         self.known: dict[int, tuple[Relation, RowLayout]] = {}
         #: What was left out of the open transaction, and whether masked columns are: as_of() asks for them.
         self.omissions, self.notes_masks = Omissions(), False
         self._begin: Begin | None = None
-        self._sequence = 0
+        self._sequence = self._id_high = self._id_low = 0
         self._committed_at = self._transaction = b""
         self._context, self._context_field = NO_CONTEXT, jsonb(NO_CONTEXT)
         self.render_context: Callable[[bytes], bytes] = bytes  #: Renders a context for the log.
@@ -172,8 +180,7 @@ class RowWriter:
         if layout.masked and self.notes_masks:
             self.omissions.columns[(*layout.root, layout.masked)] = self._sequence
         beginning = (
-            _START,
-            change_id(self._sequence, header.ordinal, self._source),
+            PACK_ID(ID_SIZE, self._id_high, self._id_low | header.ordinal << ORDINAL_SHIFT),
             layout.head,
             key,
             operation,
@@ -181,14 +188,16 @@ class RowWriter:
         end = (
             self._context_field,
             self._committed_at,
-            int64(time.time_ns() // 1000 - _EPOCH),
+            PACK_INT64(INT64_SIZE, time.time_ns() // 1000 - _EPOCH),
             self._transaction,
             old_key if old_key != key else NULL,
             layout.partition,
             layout.unavailable if unavailable is None else unavailable,
         )
         if isinstance(before, bytes) and isinstance(after, bytes):
-            return b"".join((*beginning, jsonb(before), jsonb(after), *end))
+            head = PACK_JSONB(len(before) + 1, JSONB_VERSION)
+            after_head = PACK_JSONB(len(after) + 1, JSONB_VERSION)
+            return b"".join((*beginning, head, before, after_head, after, *end))
         rows = (jsonb(row) if isinstance(row, bytes) else row for row in (before, after))
         row = LargeCopyRow(b"".join(beginning), rows, b"".join(end))
         # It stands for the bytes wherever rows are handed on.
@@ -198,6 +207,7 @@ class RowWriter:
         """Return the sequence number of a transaction's changes."""
         if begin is not self._begin:
             self._sequence = self.ids.sequence_of(begin)
+            self._id_high, self._id_low = halves_of_id(self._sequence, self.ids.source)
             self._committed_at = int64(begin.committed_at)
             self._transaction = int64(self.ids.full_xid(begin.xid)) + int64(begin.commit_lsn)
             # Last: a position may be out of range.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from bemi_django.exceptions import ProtocolError
@@ -25,6 +27,12 @@ class ChangeHeader(NamedTuple):
     relation: Relation
     context: bytes
     lsn: int
+
+
+#: Makes a header of its fields, in half of the time of :class:`ChangeHeader`: there is one for each row.
+header_of: Callable[[tuple[Begin, int, Relation, bytes, int]], ChangeHeader] = partial(
+    tuple.__new__, ChangeHeader
+)
 
 
 class Stitched(NamedTuple):

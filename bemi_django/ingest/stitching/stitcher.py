@@ -26,7 +26,7 @@ from bemi_django.ingest.stitching.context_message import ContextMessage, parse
 from bemi_django.ingest.stitching.log_encoding import storable_in
 from bemi_django.ingest.stitching.provenance import NO_PROVENANCE, Provenance
 from bemi_django.ingest.stitching.skipped import Skipped
-from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched, stitch
+from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched, header_of, stitch
 from bemi_django.ingest.stitching.validation import MAX_BYTES, NO_CONTEXT, storable_json
 from bemi_django.masking.contexts import ContextMasks
 from bemi_django.masking.rules import NOTHING
@@ -158,8 +158,9 @@ class Stitcher:
         is_named = self.named is None or not self.named.isdisjoint(named_by)
         context = self._context if is_named else NO_CONTEXT
         # This is called for each row.
-        self._ordinal += 1
-        return ChangeHeader(self.begin, self._ordinal - 1, relation, context, lsn)
+        ordinal = self._ordinal
+        self._ordinal = ordinal + 1
+        return header_of((self.begin, ordinal, relation, context, lsn))
 
     def pass_over(self) -> int:
         """Count an event of the open transaction, and return its number in it."""

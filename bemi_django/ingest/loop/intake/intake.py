@@ -11,7 +11,7 @@ from collections import Counter
 from bemi_django.exceptions import ProtocolError
 from bemi_django.ingest import error_advice
 from bemi_django.ingest.destination import dead_letters
-from bemi_django.ingest.destination.batch import Pending
+from bemi_django.ingest.destination.batch import pending_of
 from bemi_django.ingest.destination.repair import Repairer
 from bemi_django.ingest.loop import baseline_ranges
 from bemi_django.ingest.loop.baseline_ranges import Baselines
@@ -107,8 +107,9 @@ class Intake:
                     self._shortages.raise_unless_of_message(error, data)
                     taken = None
                 if taken is not None:
-                    if taken[0] is not OMITTED:
-                        self._sink.add(Pending(*taken, data))
+                    row, header = taken
+                    if row is not OMITTED:
+                        self._sink.add(pending_of((row, header, data)))
                     return
         elif kind == b"M" and self._follow(data):
             return

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from bemi_django.exceptions import BemiError
 from bemi_django.log.live.code_of_others import code_of_others
+from bemi_django.log.live.key_query import EQUALS, EXCEEDS, key_query
 
 _NAMES = """
 SELECT n.nspname, c.relname, rn.nspname, r.relname, greatest(c.reltuples, 0)::bigint
@@ -20,31 +21,11 @@ SELECT a.attname, a.atttypid::bigint FROM pg_attribute a
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated IN ('', 's')
 ORDER BY a.attnum
 """
-# The operators are those of the index, whatever the search_path has. A domain is read as what it is made of:
-# its constraints, as a cast to json, are code of the table's owner.
-_KEY = """
-WITH RECURSIVE made (type, base) AS (
-    SELECT a.atttypid, a.atttypid FROM pg_attribute a WHERE a.attrelid = %(table)s AND a.attnum > 0
-    UNION
-    SELECT m.type, t.typbasetype FROM made m JOIN pg_type t ON t.oid = m.base WHERE t.typtype = 'd'
-)
-SELECT a.attname, format_type(t.oid, -1), t.oid >= 16384,
-       t.oid < 16384 OR t.typtype IN ('b', 'e') AND t.typcategory <> 'A' AND NOT EXISTS (
-           SELECT FROM pg_cast s WHERE s.castsource = t.oid AND s.casttarget = 'json'::regtype),
-       ARRAY(
-    SELECT format('OPERATOR(%%I.%%s)', s.nspname, o.oprname)
-    FROM pg_amop p JOIN pg_operator o ON o.oid = p.amopopr JOIN pg_namespace s ON s.oid = o.oprnamespace
-    WHERE p.amopfamily = x.opcfamily AND p.amopstrategy IN (3, 5)
-        AND p.amoplefttype = x.opcintype AND p.amoprighttype = x.opcintype
-    ORDER BY p.amopstrategy)
-FROM pg_index i
-CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indclass::oid[]) WITH ORDINALITY k (attnum, class, place)
-JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-JOIN pg_opclass x ON x.oid = k.class
-JOIN made m ON m.type = a.atttypid
-JOIN pg_type t ON t.oid = m.base AND t.typtype <> 'd'
-WHERE i.indrelid = %(table)s AND i.indisprimary AND k.place <= i.indnkeyatts ORDER BY k.place
-"""
+# The constraints of a domain, as a cast to json, are code of the table's owner.
+_IS_SAFE = """
+t.oid < 16384 OR t.typtype IN ('b', 'e') AND t.typcategory <> 'A' AND NOT EXISTS (
+    SELECT FROM pg_cast s WHERE s.castsource = t.oid AND s.casttarget = 'json'::regtype)"""
+_KEY = key_query("t.oid >= 16384", EQUALS, EXCEEDS, _IS_SAFE)
 
 
 class SortedColumn(NamedTuple):
@@ -118,7 +99,7 @@ def read_table(cursor: Any, oid: int) -> ReadTable:
     found = cursor.fetchall()
     if not found:
         raise BemiError("it has no primary key, by which its rows could be told from those with changes")
-    for column, type_, _, is_safe, _ in found:
+    for column, type_, *_, is_safe in found:
         if not is_safe:
             raise BemiError(
                 f"the type {type_} of {column}, a column of its key, may run code of its owner: change the "
@@ -126,8 +107,5 @@ def read_table(cursor: Any, oid: int) -> ReadTable:
             )
     if others := code_of_others(cursor, oid):
         raise BemiError(f"reading it may run code of {', '.join(others)} as a superuser: use another role")
-    key = [
-        SortedColumn(column, type_, is_defined, *operators)
-        for column, type_, is_defined, _, operators in found
-    ]
+    key = [SortedColumn(*row[:-1]) for row in found]
     return ReadTable(oid, schema, name, (root_schema, root_name), estimate, columns, key)

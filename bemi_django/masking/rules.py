@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, NamedTuple
 
 from bemi_django.masking import words
@@ -164,7 +165,7 @@ class Rules:
                 found[column] = self._mask(action, failed)
             elif paths:
                 masks = [PathMask(rule.pattern.path, self._mask(rule.action, failed).mask) for rule in paths]
-                mask = masker_of_paths(masks, lambda where=column: failed(where, _UNREADABLE))  # type: ignore[misc]
+                mask = masker_of_paths(masks, partial(failed, column, _UNREADABLE))
                 found[column] = ColumnMask(mask, is_of_fields=paths == [_OF_FIELDS])
         return found
 

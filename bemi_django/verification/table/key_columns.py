@@ -7,31 +7,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from bemi_django.log.live.key_query import EQUALS, key_query
 from bemi_django.verification.table.transaction_ids import whole_xid
 
-# The operator is the one of the index, whatever the search_path has. That of an enum takes no domain over it.
-_KEY = """
-WITH RECURSIVE made (type, base) AS (
-    SELECT a.atttypid, a.atttypid FROM pg_attribute a WHERE a.attrelid = %(table)s AND a.attnum > 0
-    UNION
-    SELECT m.type, t.typbasetype FROM made m JOIN pg_type t ON t.oid = m.base WHERE t.typtype = 'd'
-)
-SELECT a.attname, format_type(t.oid, -1), format('OPERATOR(%%I.%%s)', on_.nspname, o.oprname),
-       i.xmin::text::bigint, (
+_LABELS = """(
     SELECT json_object_agg(e.enumlabel, e.xmin::text::bigint)
-    FROM pg_enum e WHERE e.enumtypid = t.oid)
-FROM pg_index i
-CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indclass::oid[]) WITH ORDINALITY k (attnum, class, place)
-JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-JOIN pg_opclass x ON x.oid = k.class
-JOIN pg_amop p ON p.amopfamily = x.opcfamily AND p.amopstrategy = 3
-    AND p.amoplefttype = x.opcintype AND p.amoprighttype = x.opcintype
-JOIN pg_operator o ON o.oid = p.amopopr
-JOIN pg_namespace on_ ON on_.oid = o.oprnamespace
-JOIN made m ON m.type = a.atttypid
-JOIN pg_type t ON t.oid = m.base AND t.typtype <> 'd'
-WHERE i.indrelid = %(table)s AND i.indisprimary AND k.place <= i.indnkeyatts ORDER BY k.place
-"""
+    FROM pg_enum e WHERE e.enumtypid = t.oid)"""
+_KEY = key_query(EQUALS, "i.xmin::text::bigint", _LABELS)
 
 
 class KeyColumn(NamedTuple):

@@ -14,7 +14,7 @@ from bemi_django.masking.json_paths import mask_values, read
 from bemi_django.masking.rules import Rules
 from bemi_django.masking.sql_calls import calls_functions
 from bemi_django.masking.sql_literals import redact_literals
-from bemi_django.wire import INVALID_KEY, MAX_SQL_CHARACTERS, SQL_KEY
+from bemi_django.wire import INVALID_KEY, MAX_CONTEXT_CHARACTERS, MAX_SQL_CHARACTERS, SQL_KEY
 from bemi_django.wire.json_values import values_of
 
 #: What stands for a literal, and for a text that is masked as a whole.
@@ -101,22 +101,29 @@ class ContextMasks:
         """Return whether a text that is neither JSON nor SQL may hold what is masked."""
         return _ENCODED_LETTER.search(text) is not None or any(map(self._mentions, _WORD.findall(text)))
 
+    def may_be_in(self, message: bytes) -> bool:
+        """Return whether a message that cannot be read may hold what is masked."""
+        if len(message) > MAX_CONTEXT_CHARACTERS:
+            # Anybody may send a gigabyte, in which words are looked for in minutes.
+            return self.has_rules
+        return self.mentions(message.decode("utf-8", "replace"))
+
     def statement(self, sql: str, *, is_touching: bool = False) -> str:
         """Return a statement, without its literals if it may touch what is masked."""
-        return _redacted(sql) if is_touching or self.touches(sql) else sql
+        return redact_literals(sql, MASK) if is_touching or self.touches(sql) else sql
 
     def touches(self, sql: str) -> bool:
         """Return whether a statement may touch what is masked, as far as its text says."""
         if not self.has_rules:
             return False
         # Rows of one table may have the text of what is written to another one.
-        names = self._judged(sql)
+        # A statement that was cut may go on with anything. Anybody may send one of megabytes.
+        names = self._judged(sql) if len(sql) < MAX_SQL_CHARACTERS else None
         return names is None or bool(self._tables(names))
 
     def _judge(self, sql: str) -> frozenset[str] | None:
         """Return the names of tables to which a statement may write; None if it touches what is masked."""
-        # A statement that was cut may go on with anything.
-        if len(sql) >= MAX_SQL_CHARACTERS or calls_functions(sql) or _ENCODED_NAME.search(sql):
+        if calls_functions(sql) or _ENCODED_NAME.search(sql):
             return None
         if any(map(self._mentions, _WORD.findall(sql))):
             return None
@@ -161,12 +168,6 @@ def _tables_in(sql: str) -> frozenset[str]:
     # Which quotes begin a name is not known, so what stands between any two of them may be one.
     quoted = (part.replace("\0", '"') for part in sql.replace('""', "\0").split('"'))
     return frozenset((*_WORD.findall(sql), *_NAME.findall(sql), *sql.split('"'), *quoted))
-
-
-@lru_cache(maxsize=256)
-def _redacted(sql: str) -> str:
-    # An application's statements have parameters in place of literals, so they come again.
-    return redact_literals(sql, MASK)
 
 
 def _starred(value: bytes) -> bytes:

@@ -174,7 +174,7 @@ def assemble_stages(
             return catalog.masks.has_masks(refusal.table)
         # What base64 holds, nobody sees.
         is_message = b'"message"' in refusal.data and context_masks.has_rules
-        return is_message or context_masks.mentions(refusal.data.decode("utf-8", "replace"))
+        return is_message or context_masks.may_be_in(refusal.data)
 
     texts = Texts(lambda query, value: _printed(rows, query, value), modes)
     parts = installed.parts(destination.log)

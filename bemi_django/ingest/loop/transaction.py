@@ -151,6 +151,9 @@ class Transactions:
             self.marks.discard(message.content)
 
     def _follow_ddl(self, transaction: OpenTransaction) -> None:
+        if transaction.is_altering:
+            # After its commit, the source tells of all of its DDL at once.
+            return
         self._catalog.note_ddl(transaction.xid, transaction.begin.commit_lsn)
         # The server sends a commit a moment before it shows it; with synchronous replication, long before.
         while not self._catalog.shows(transaction.xid) and self._keep_alive():

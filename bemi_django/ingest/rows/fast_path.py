@@ -78,6 +78,8 @@ class FastPath:
             return self._give_way("first of a table")
         if stitcher.begin is None:
             return self._give_way("outside a transaction")
+        if stitcher.waiting is not None:
+            stitcher.settle()
         if stitcher.is_skipping:
             return self._give_way("skipped")
         relation, layout = known

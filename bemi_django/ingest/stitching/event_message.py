@@ -97,7 +97,7 @@ class EventReader:
         """Return whether a message that is not valid may hold what is masked."""
         if _SQL in content and self._masks.has_rules:
             return True
-        return self._masks.mentions(content.decode("utf-8", "replace"))
+        return self._masks.may_be_in(content)
 
     def _event(self, body: bytes, *, is_signed: bool) -> Event:
         if len(body) > MAX_BYTES or storable_json(body) is not body:

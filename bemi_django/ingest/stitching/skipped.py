@@ -31,7 +31,8 @@ class Skipped:
 
     def follow(self, context: bytes) -> bool:
         """Take the context of the changes that follow; return whether they are only counted."""
-        self._context, self._remark = context, _remark(context)
+        if context is not self._context:
+            self._context, self._remark = context, _remark(context)
         return self._remark is not None
 
     def sift(self, changes: list[Stitched]) -> list[Stitched]:

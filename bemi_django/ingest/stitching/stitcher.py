@@ -39,6 +39,11 @@ PREFIX = MESSAGE_PREFIX.encode()
 _STATEMENT = STATEMENT.encode()
 _SQL = f'"{SQL_KEY}"'.encode()
 
+#: How many tables may be named for a context. The rows of others have none: anybody may name any number.
+_MOST_NAMED = 100_000
+#: Bytes of a context from which another statement under it is put together when a row has it.
+_LARGE = 64 * 1024
+
 #: Returns the tables, by oid, whose message gives a context to the row of a header.
 NamedBy = Callable[[ChangeHeader], Set[int]]
 
@@ -73,6 +78,8 @@ class Stitcher:
         # The trigger's last context, as it came and as it is stored, and the tables that were named for it.
         self._content = self._statement_context = NO_CONTEXT
         self._named: set[int] = set()
+        #: Another statement under the last context, which was not put together yet, as it came.
+        self.waiting: bytes | None = None
         # What the first message of the transaction said of the connection.
         self._connection = b""
         self._context = NO_CONTEXT
@@ -101,17 +108,19 @@ class Stitcher:
             ProtocolError: If a row stands outside a transaction.
         """
         if isinstance(message, (Insert, Update, Delete)):
+            self.settle()
             return self._skipped.sift([stitch(self._attributed(message.relation, lsn), message)])
         if isinstance(message, Begin):
             self.begin, self._ordinal = message, 0
             self._content = self._statement_context = NO_CONTEXT
             self._named = set()
-            self._connection = b""
+            self._connection, self.waiting = b"", None
             self._enter(NO_CONTEXT, None)
         elif isinstance(message, Commit):
             self.begin = None
             return self._skipped.take()
         elif isinstance(message, Truncate):
+            self.settle()
             return self._skipped.sift(
                 [stitch(self._attributed(relation, lsn), message) for relation in message.relations]
             )
@@ -123,6 +132,7 @@ class Stitcher:
         self.is_context_invalid = False
         if message is None:
             # Not of the trigger: of somebody who gives all rows that follow a context.
+            self.waiting = None
             self.is_touching = _SQL in content
             self._enter(self._validated(content, is_touching=self.is_touching), None)
             return
@@ -132,15 +142,28 @@ class Stitcher:
             self._begin_statement(message, is_masked=is_masked)
         elif is_masked and not self.is_touching:
             self.is_touching = True
-            self._statement_context = self._storable(
-                self._masks.masked(self._statement_context, is_touching=True)
-            )
-        self._named.add(message.table)
-        self._enter(self._statement_context, self._named)
+            if self.waiting is None:
+                self._statement_context = self._storable(
+                    self._masks.masked(self._statement_context, is_touching=True)
+                )
+        if len(self._named) < _MOST_NAMED:
+            self._named.add(message.table)
+        if self.waiting is None:
+            self._enter(self._statement_context, self._named)
+
+    def settle(self) -> None:
+        """Put together the context of the last message, if that waited for a row."""
+        if self.waiting is not None:
+            statement, self.waiting = self.waiting, None
+            # Whatever goes wrong, a row must not get the context of the statement before.
+            self._statement_context = NO_CONTEXT
+            self._enter(NO_CONTEXT, None)
+            self._enter_statement(self._content.partition(_STATEMENT)[0] + _STATEMENT + statement)
+            self._enter(self._statement_context, self._named)
 
     def may_hold_masked(self, content: bytes) -> bool:
         """Return whether the message that was followed last may hold what is masked."""
-        return self.is_touching or self._masks.mentions(content.decode("utf-8", "replace"))
+        return self.is_touching or self._masks.may_be_in(content)
 
     def claim(self, relation: Relation, lsn: int, named_by: Set[int]) -> ChangeHeader:
         """Return the header of the next change.
@@ -153,6 +176,8 @@ class Stitcher:
         Raises:
             ProtocolError: If there is no open transaction.
         """
+        if named_by:
+            self.settle()
         if self.begin is None:
             raise ProtocolError(f"a row of {relation.schema}.{relation.name} outside a transaction")
         is_named = self.named is None or not self.named.isdisjoint(named_by)
@@ -174,14 +199,19 @@ class Stitcher:
         return header._replace(context=self._context)
 
     def _begin_statement(self, message: ContextMessage, *, is_masked: bool) -> None:
-        content = message.content
-        if message.is_continued:
+        self.is_touching, self._named, self.waiting = is_masked, set(), None
+        if not message.is_continued:
+            self._enter_statement(message.content)
+        elif len(self._content) > _LARGE:
+            # Many short messages may go on with a long context, and have no rows.
+            self.waiting = message.content
+        else:
             # Another statement under the context of the message before.
-            content = self._content.partition(_STATEMENT)[0] + _STATEMENT + content
+            self._enter_statement(self._content.partition(_STATEMENT)[0] + _STATEMENT + message.content)
+
+    def _enter_statement(self, content: bytes) -> None:
         self._content = content if len(content) <= MAX_BYTES else b""
-        self.is_touching = is_masked
-        self._statement_context = self._validated(content, is_touching=is_masked)
-        self._named = set()
+        self._statement_context = self._validated(content, is_touching=self.is_touching)
 
     def _validated(self, content: bytes, *, is_touching: bool) -> bytes:
         committed_at = self.begin.committed_at if self.begin else 0

@@ -19,6 +19,7 @@ from bemi_django.ingest.protocol.messages import (
     Truncate,
     Update,
 )
+from bemi_django.ingest.stitching import stitcher as stitching
 from bemi_django.ingest.stitching.skipped import Skipped
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched, read_again
 from bemi_django.ingest.stitching.stitcher import Stitcher
@@ -118,6 +119,30 @@ def test_a_context_applies_to_the_tables_that_are_named_for_it() -> None:
     assert contexts_of(b"1" + a, TABLE, b"2" + b, OTHER, TABLE, CHILD) == [a, b, b"{}", b"{}"]
     assert contexts_of(b"3" + a, CHILD, TABLE) == [a, b"{}"]
     assert contexts_of(b'1{"SQL": 1,"SQL": 2}', b"1+3}", TABLE, OTHER) == [b'{"SQL": 1,"SQL": 3}', b"{}"]
+
+
+def test_many_short_messages_under_a_large_context_are_put_together_for_rows_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[bytes] = []
+
+    def counted(content: bytes) -> bytes:
+        read.append(content)
+        return storable_json(content)
+
+    monkeypatch.setattr(stitching, "storable_json", counted)
+    large = b'1{"user": "' + b"x" * 70_000 + b'","SQL": "a"}'
+    rows = contexts_of(large, b'1+"b"}', TABLE, b'1+"c"}', b"1", b'1+"d"}', b"2", OTHER, TABLE, CHILD)
+    assert [json.loads(row)["SQL"] for row in rows] == ["b", "d", "d", "d"]
+    assert len(read) == 3
+    assert contexts_of(large, b'1+"b"}', b'{"n": 1}', TABLE) == [b'{"n": 1}']
+    skip = large.replace(b'"user"', b'"_bemi_skip": true,"user"')
+    assert contexts_of(skip, b'1+"b"}', TABLE) == []
+
+
+def test_anybody_may_name_any_number_of_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stitching, "_MOST_NAMED", 2)
+    assert contexts_of(b'1{"n": 1}', b"5", b"2", TABLE, OTHER) == [b'{"n": 1}', b"{}"]
 
 
 def test_a_message_that_names_no_table_applies_to_all_until_the_next_one() -> None:

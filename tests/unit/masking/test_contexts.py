@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from bemi_django.masking import contexts
 from bemi_django.masking.contexts import ContextMasks
 from bemi_django.masking.rules import DEFAULT, NOTHING
 from bemi_django.masking.settings import rules_of
@@ -178,3 +179,10 @@ def test_a_context_without_secrets_is_the_same_object(content: bytes) -> None:
     assert ContextMasks(DEFAULT).masked(content) is content
     secret = b'{"password": "x"}'
     assert ContextMasks(NOTHING).masked(secret) is secret
+
+
+def test_a_message_that_cannot_be_read_is_searched_up_to_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    masks = ContextMasks(DEFAULT)
+    assert [masks.may_be_in(text) for text in (b"[harmless", b"[password")] == [False, True]
+    monkeypatch.setattr(contexts, "MAX_CONTEXT_CHARACTERS", 4)
+    assert masks.may_be_in(b"[harmless") and not ContextMasks(NOTHING).may_be_in(b"[harmless")

@@ -33,6 +33,11 @@ SELECT DISTINCT a.attname::text FROM pg_constraint k CROSS JOIN LATERAL (
 JOIN pg_attribute a ON a.attrelid = refers.relation AND a.attnum = refers.number
 WHERE k.contype = 'f' AND (k.conrelid = %s OR k.confrelid = %s) AND refers.relation = %s
 """
+# Tables that there are, or were.
+_TABLES = """
+SELECT c.oid FROM pg_class c WHERE c.relkind IN ('r', 'p')
+UNION SELECT r.relation FROM _bemi.relations r WHERE r.system = (pg_control_system()).system_identifier
+"""
 # One that is as simple as can be: it is asked for the first context of each table.
 _LIVE = """
 SELECT n.nspname::text, c.relname::text, rn.nspname::text, r.relname::text,
@@ -64,6 +69,8 @@ class MaskCatalog:
         self._describe = describe
         self._rules = rules
         self._known: dict[int, bool] = {}
+        # Those that there are, from the first number on that is no table's: anybody may write any numbers.
+        self._tables: frozenset[int] | None = None
         self._written = WrittenTables(rows, rules)
         self._told: set[tuple[str, str]] = set()
         #: Where masks that fail are counted.
@@ -72,6 +79,7 @@ class MaskCatalog:
     def forget(self) -> None:
         """Forget what is known of tables."""
         self._known.clear()
+        self._tables = None
         self._written.forget()
 
     def of_table(
@@ -100,6 +108,8 @@ class MaskCatalog:
         """Return whether a table has columns that are masked, or had; True if nothing is known of it."""
         found = self._known.get(oid)
         if found is None:
+            if self._tables is not None and oid not in self._tables:
+                return True
             try:
                 found = self._known[oid] = self._ask(oid)
             except psycopg2.Error as error:
@@ -115,6 +125,8 @@ class MaskCatalog:
         known = [({one.name, one.root}, _told(one.columns, one.types)) for one in self._describe(oid)]
         for schema, table, root_schema, root, columns in self._rows(_LIVE, [oid]):
             known.append(({(schema, table), (root_schema, root)}, json.loads(columns or "{}")))
+        if not known:
+            self._tables = frozenset(table for (table,) in self._rows(_TABLES, []))
         return (
             not known
             or any(

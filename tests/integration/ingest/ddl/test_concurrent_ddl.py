@@ -11,6 +11,7 @@ from django.db import transaction
 
 from bemi_django.ingest.loop.worker import Worker
 from bemi_django.ingest.progress import Progress
+from bemi_django.ingest.rows.catalog.layout_catalog import LayoutCatalog
 from bemi_django.ingest.timeouts import Timeouts
 from tests.support.pipeline import Pipeline, worker_config
 from tests.support.project_database import another_session, execute, wait_until
@@ -83,11 +84,24 @@ def test_a_transaction_ends_before_the_one_that_altered_its_type(
     assert pipeline.drain() == witness.expected
 
 
-def test_messages_that_look_like_ours_do_no_harm(pipeline: Pipeline, witness: Witness) -> None:
+def test_messages_that_look_like_ours_do_no_harm(
+    pipeline: Pipeline, witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[int] = []
+    note = LayoutCatalog.note_ddl
+
+    def counted(self: LayoutCatalog, xid: int, commit_lsn: int) -> None:
+        noted.append(xid)
+        note(self, xid, commit_lsn)
+
+    monkeypatch.setattr(LayoutCatalog, "note_ddl", counted)
     for is_transactional in ("true", "false"):
         execute(f"SELECT pg_logical_emit_message({is_transactional}, '_bemi_ddl', 'x')")
         witness.insert("lab.t", f"{len(is_transactional)}, '(1,x)'")
+    execute("SELECT pg_logical_emit_message(true, '_bemi_ddl', 'x') FROM generate_series(1, 50)")
     assert pipeline.drain() == witness.expected
+    # Many of one transaction cost no more than one.
+    assert len(noted) == len(set(noted))
 
 
 @pytest.fixture

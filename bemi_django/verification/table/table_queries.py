@@ -13,6 +13,12 @@ _SLICE = SQL(
     "OPERATOR(pg_catalog.&) 9223372036854775807) OPERATOR(pg_catalog.%) {slices}) "
     "OPERATOR(pg_catalog.=) {slice})"
 )
+#: The columns that two rows, ``logged`` and ``found``, have and print differently.
+_UNLIKE = SQL("""
+    SELECT name FROM pg_catalog.jsonb_object_keys(logged) name
+    WHERE pg_catalog.jsonb_exists(found, name) AND pg_catalog.textne(
+        pg_catalog.jsonb_object_field(logged, name)::text, pg_catalog.jsonb_object_field(found, name)::text)
+""")
 
 
 class Slice:
@@ -137,32 +143,47 @@ def differing_columns(table: ComparedTable, pairs: Sequence[tuple[str, str]]) ->
             Columns that only one of them has are not compared.
     """
     logged, found = ([pair[side] for pair in pairs] for side in (0, 1))
-    # What the log does not have of a row comes from the table: a domain need not allow NULL.
+    # Only columns that are printed differently are read: JSON cannot be read as each type, such as hstore.
+    # Those with a domain come from the table where the log lacks them, because it need not allow NULL.
     return SQL("""
         SELECT ARRAY(
-            SELECT name FROM pg_catalog.jsonb_object_keys(logged) name
-            WHERE pg_catalog.jsonb_exists(found, name) AND pg_catalog.textne(
+            SELECT name FROM pg_catalog.unnest(unlike) name WHERE pg_catalog.textne(
                 pg_catalog.jsonb_object_field(converted, name)::text,
                 pg_catalog.jsonb_object_field(found, name)::text))
         FROM (
-            SELECT logged, found, n,
-                   pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(
-                       NULL::{}, found OPERATOR(pg_catalog.||) logged)) AS converted
-            FROM unnest({}::jsonb[], {}::jsonb[]) WITH ORDINALITY pair (logged, found, n)
+            SELECT found, unlike, n, CASE WHEN pg_catalog.cardinality(unlike) OPERATOR(pg_catalog.>) 0 THEN
+                pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(NULL::{table}, (
+                    SELECT pg_catalog.jsonb_object_agg(field.key, field.value)
+                    FROM pg_catalog.jsonb_each(found OPERATOR(pg_catalog.||) logged) field
+                    WHERE field.key OPERATOR(pg_catalog.=) ANY (
+                        pg_catalog.array_cat(unlike, domains.names))))) END AS converted
+            FROM (
+                SELECT logged, found, n, ARRAY({unlike}) AS unlike
+                FROM unnest({logged}::jsonb[], {found}::jsonb[])
+                    WITH ORDINALITY pair (logged, found, n)
+                OFFSET 0
+            ) pair, (
+                SELECT ARRAY(
+                    SELECT a.attname::text FROM pg_catalog.pg_attribute a
+                    JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
+                    WHERE a.attrelid OPERATOR(pg_catalog.=) {oid}
+                        AND t.typtype OPERATOR(pg_catalog.=) 'd'::"char") AS names
+            ) domains OFFSET 0
         ) read ORDER BY n
-    """).format(Identifier(table.schema, table.name), Literal(logged), Literal(found))
+    """).format(
+        table=Identifier(table.schema, table.name),
+        unlike=_UNLIKE,
+        logged=Literal(logged),
+        found=Literal(found),
+        oid=Literal(table.oid),
+    )
 
 
 def unlike_columns(logged: str, found: str) -> Composable:
     """Return the same for one pair whose values are compared as they are printed."""
-    return SQL("""
-        SELECT ARRAY(
-            SELECT name FROM pg_catalog.jsonb_object_keys(logged) name
-            WHERE pg_catalog.jsonb_exists(found, name) AND pg_catalog.textne(
-                pg_catalog.jsonb_object_field(logged, name)::text,
-                pg_catalog.jsonb_object_field(found, name)::text))
-        FROM (SELECT {}::jsonb AS logged, {}::jsonb AS found) read
-    """).format(Literal(logged), Literal(found))
+    return SQL("SELECT ARRAY({}) FROM (SELECT {}::jsonb AS logged, {}::jsonb AS found) pair").format(
+        _UNLIKE, Literal(logged), Literal(found)
+    )
 
 
 def _digest(text: Composable) -> Composable:

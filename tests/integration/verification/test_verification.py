@@ -21,6 +21,7 @@ from bemi_django.verification import suspects
 from bemi_django.verification.records.result import Verified
 from bemi_django.verification.verify import Options, verify
 from tests.support import roles
+from tests.support.extensions import extensions
 from tests.support.pipeline import Drain, Pipeline, worker_config
 
 
@@ -355,19 +356,21 @@ def test_a_column_that_came_since_is_compared_in_bulk(drain: Drain, monkeypatch:
         return compare(*arguments)
 
     monkeypatch.setattr(suspects, "_differing", counted)
-    execute("CREATE TABLE large (id int PRIMARY KEY, word text)")
-    try:
-        execute(
-            "INSERT INTO large SELECT i, 'x' FROM generate_series(1, 5000) i",
-            "ALTER TABLE large ADD fresh int NOT NULL DEFAULT 7, ADD other text",
-        )
-        drain()
-        execute("UPDATE changes SET after = after || '{\"word\": \"y\"}' WHERE primary_key = '4000'")
-        result = verified(drain, "public.large")["public.large"]
-        assert str(result) == "public.large: 5000 rows, 1 different (4000: word)"
-        assert len(asked) < 20
-    finally:
-        execute("DROP TABLE large")
+    with extensions("hstore"):
+        # JSON cannot be read as labels.
+        execute("CREATE TABLE large (id int PRIMARY KEY, word text, price int, labels hstore)")
+        try:
+            execute(
+                "INSERT INTO large SELECT i, 'x', i, 'a=>b' FROM generate_series(1, 5000) i",
+                "ALTER TABLE large ADD fresh int NOT NULL DEFAULT 7, ADD other text, ALTER price TYPE text",
+            )
+            drain()
+            execute("UPDATE changes SET after = after || '{\"word\": \"y\"}' WHERE primary_key = '4000'")
+            result = verified(drain, "public.large")["public.large"]
+            assert str(result) == "public.large: 5000 rows, 1 different (4000: word)"
+            assert len(asked) < 20
+        finally:
+            execute("DROP TABLE large")
 
 
 def test_a_value_that_is_not_of_the_present_type_is_explained_by_the_alteration(drain: Drain) -> None:

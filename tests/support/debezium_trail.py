@@ -100,6 +100,8 @@ class DebeziumTrail:
 
     def __init__(self, cluster: Cluster, name: str = "debezium") -> None:
         self.cluster = cluster
+        #: Why the log was to go on without what was lost.
+        self.accepted: list[str] = []
         self.source, self.log = name, f"{name}_log"
         for database in (self.source, self.log):
             self.make(database)
@@ -137,6 +139,8 @@ class DebeziumTrail:
 
     def consumer(self, source: RecordSource, **config: Any) -> Consumer:
         """Return a consumer of records."""
+        if config.pop("accept_gap", False):
+            source = source._replace(accept=self.accepted.append)
         return Consumer(self.config()._replace(**config), QUICK, partial(RecordConsumption, source))
 
     def read_slot(self, log: str, **config: Any) -> int:
@@ -154,6 +158,7 @@ class DebeziumTrail:
 
     def empty(self, log: str = "") -> None:
         """Forget all that was written to the log."""
+        self.accepted.clear()
         self.run(log or self.log, f"TRUNCATE {_WRITTEN}")
 
     def run(self, database: str, statement: str, parameters: Sequence[object] | None = None) -> list[Any]:

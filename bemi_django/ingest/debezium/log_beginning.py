@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from bemi_django.exceptions import ReplicationError
@@ -76,14 +77,17 @@ def server_of(connection: Any) -> SourceServer:
         return SourceServer(*cursor.fetchone())
 
 
-def find_log(destination: Any, slot: str, server: SourceServer, *, may_lack: bool = False) -> OpenLog | None:
+def find_log(
+    destination: Any, slot: str, server: SourceServer, accept: Callable[[str], None] | None = None
+) -> OpenLog | None:
     """Return where the log ends; None if the source has none.
 
     Args:
         destination: A connection to the database of the log.
         slot: The name under which the log knows the source.
         server: The server of the source.
-        may_lack: Whether to go on after a promotion or a restore, which may have lost the end of the WAL.
+        accept: Called with the reason to go on after a promotion or a restore, which may have lost the end
+            of the WAL. None does not go on.
 
     Raises:
         ReplicationError: The log is one of a slot, of another server, or of another timeline.
@@ -106,12 +110,16 @@ def find_log(destination: Any, slot: str, server: SourceServer, *, may_lack: boo
                 "log another database with BEMI_DESTINATION"
             )
         if checkpoint.origin.timeline != server.timeline:
-            if not may_lack:
+            reason = (
+                f"the source was promoted or restored: it is on timeline {server.timeline}, and the "
+                f"log of {slot} on {checkpoint.origin.timeline}"
+            )
+            if accept is None:
                 raise ReplicationError(
-                    f"the source was promoted or restored: it is on timeline {server.timeline}, and the "
-                    f"log of {slot} on {checkpoint.origin.timeline}. Changes that were lost by it may be in "
-                    "the log, and others may never come: run with --accept-gap to go on"
+                    f"{reason}. Changes that were lost by it may be in the log, and others may never come: "
+                    "run with --accept-gap to go on"
                 )
+            accept(reason)
             cursor.execute(_FOLLOW, [server.timeline, slot])
         cursor.execute(_COMMITTED_AT, [slot])
         (committed_at,) = cursor.fetchone()

@@ -62,8 +62,7 @@ class RecordConsumption:
         is_stopping: threading.Event,
     ) -> None:
         self._source, self._config, self._slot = source, config, config.slot
-        self._progress = progress
-        self._is_stopping = is_stopping
+        self._progress, self._is_stopping = progress, is_stopping
         self._stages: Stages | None = None
         self._early = EarlyRefusals()
         #: The number of dead letters that were told.
@@ -78,7 +77,7 @@ class RecordConsumption:
                 with server.cursor() as cursor, destination, destination.cursor() as log_cursor:
                     self._slot = config.name_slot(cursor, log_cursor)
             self._server = server_of(server)
-            self._log = find_log(destination, self._slot, self._server, may_lack=config.accept_gap)
+            self._log = find_log(destination, self._slot, self._server, source.accept)
             if self._log is not None:
                 self._open(self._log)
             self.close: Callable[[], None] = opened.pop_all().close
@@ -109,11 +108,10 @@ class RecordConsumption:
         self._settle()
 
     def _read_stream(self, *, until_current: bool) -> None:
-        config = self._config
-        assert config.queue is not None
-        log = self._log
+        queue, log, may_lack = self._config.queue, self._log, self._source.accept is not None
+        assert queue is not None
         after, counted_in = (0, "") if log is None else (max(log.message, 0), log.stream)
-        place = StreamPlace(config.queue, self._source.subjects, after, counted_in, config.accept_gap)
+        place = StreamPlace(queue, self._source.subjects, after, counted_in, may_lack)
         stream = RecordStream(place)
         self._stream = stream.identity
         if self._stages is not None:
@@ -144,6 +142,8 @@ class RecordConsumption:
 
     def _pass_over(self, lack: Lack) -> None:
         """Keep what is missing of the stream, and go on after it."""
+        assert self._source.accept is not None
+        self._source.accept(lack.reason)
         self._refuse(b"", lack.reason)
         if lack.after is None:
             return
@@ -199,7 +199,7 @@ class RecordConsumption:
             log,
             self._progress.counts,
             lambda: not self._is_stopping.is_set(),
-            modes=self._source.modes,
+            records=self._source,
         )
         self._stages.sink.message, self._stages.sink.stream = log.message, self._stream
         self._number = self._number or max(log.message, 0)

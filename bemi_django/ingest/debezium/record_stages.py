@@ -17,7 +17,7 @@ from bemi_django.ingest.debezium.order import CommitOrder
 from bemi_django.ingest.debezium.printing.row_messages import RowMessages
 from bemi_django.ingest.debezium.printing.source_tables import SourceTables
 from bemi_django.ingest.debezium.printing.texts import Texts
-from bemi_django.ingest.debezium.reading.record import Modes
+from bemi_django.ingest.debezium.reading.record_source import RecordSource
 from bemi_django.ingest.debezium.snapshot_rows import SnapshotRows
 from bemi_django.ingest.debezium.source_transactions import SourceTransactions
 from bemi_django.ingest.debezium.translation import Translator
@@ -88,7 +88,7 @@ def assemble_stages(
     counts: Counter[str],
     keep_alive: Callable[[], bool],
     *,
-    modes: Modes,
+    records: RecordSource,
 ) -> Stages:
     """Return the stages that take records.
 
@@ -100,7 +100,7 @@ def assemble_stages(
         log: Where the log ends.
         counts: Counts whatever is worth a word.
         keep_alive: Called while something is waited for; it returns False if the consumer is to stop.
-        modes: Settings of the connector.
+        records: Where records come from.
     """
     masks, destination = config.masking, connections.destination
     catalog = LayoutCatalog(connections.server, server.name, connections.calculator, config.selection, masks)
@@ -126,7 +126,7 @@ def assemble_stages(
         writer.omissions,
         is_canonical=config.is_sealed,
     )
-    source = SourceTransactions(connections.server, keep_alive, may_lack=config.accept_gap)
+    source = SourceTransactions(connections.server, keep_alive, records.accept)
 
     def is_awaited() -> bool:
         assert transactions.current is not None
@@ -176,7 +176,7 @@ def assemble_stages(
         is_message = b'"message"' in refusal.data and context_masks.has_rules
         return is_message or context_masks.may_be_in(refusal.data)
 
-    texts = Texts(lambda query, value: _printed(rows, query, value), modes)
+    texts = Texts(lambda query, value: _printed(rows, query, value), records.modes)
     parts = installed.parts(destination.log)
     translator = Translator(
         server.name,
@@ -184,7 +184,7 @@ def assemble_stages(
         CommitOrder(log.end(), log.first_lsn, log.first_number),
         RowMessages(SourceTables(rows), texts),
         Outlets(intake.take, snapshot.put, refuse),
-        modes.binaries,
+        records.modes.binaries,
     )
     return Stages(translator, sink, source if is_local else None)
 

@@ -21,8 +21,9 @@ WHERE NOT pg_is_in_recovery() AND NOT EXISTS (
 """
 _FOREIGN = (
     "the source does not have transaction {} of the records: they are of another server, or the source was "
-    "restored from a backup that is older than they are; --accept-gap keeps their changes, and goes on"
+    "restored from a backup that is older than they are"
 )
+_ADVICE = "; --accept-gap keeps their changes, and goes on"
 
 
 class SourceTransactions:
@@ -31,13 +32,17 @@ class SourceTransactions:
     Args:
         connection: A connection to the source, in autocommit.
         keep_alive: Called while something is waited for; it returns False if the consumer is to stop.
-        may_lack: Whether to go on with those that the source does not have.
+        accept: Called once with the reason to go on with those that the source does not have. None does not
+            go on.
     """
 
-    def __init__(self, connection: Any, keep_alive: Callable[[], bool], *, may_lack: bool) -> None:
+    def __init__(
+        self, connection: Any, keep_alive: Callable[[], bool], accept: Callable[[str], None] | None
+    ) -> None:
         self._connection = connection
         self._keep_alive = keep_alive
-        self._may_lack = may_lack
+        self._accept = accept
+        self._is_accepted = False
         self._look_at = 0.0
 
     def are_shown(self, xids: Collection[int]) -> bool:
@@ -67,14 +72,18 @@ class SourceTransactions:
     def _lacking(self, xids: set[int]) -> set[int]:
         """Return those that the source does not have, though it may be another time."""
         now = time.monotonic()
-        if now < self._look_at and not self._may_lack:
+        if now < self._look_at and self._accept is None:
             return set()
         self._look_at = now + _LOOK
         ended = self._asked(_NOT_RUNNING, xids)
         # One that was committed before that is shown now.
         lacking = self._asked(_HIDDEN, ended) if ended else ended
-        if lacking and not self._may_lack:
-            raise ReplicationError(_FOREIGN.format(min(lacking)))
+        if lacking and not self._is_accepted:
+            reason = _FOREIGN.format(min(lacking))
+            if self._accept is None:
+                raise ReplicationError(reason + _ADVICE)
+            self._accept(reason)
+            self._is_accepted = True
         return lacking
 
     def _asked(self, query: str, xids: set[int]) -> set[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from argparse import ArgumentParser
 from collections.abc import Iterable
 from functools import partial
@@ -10,6 +11,8 @@ from urllib.parse import urlsplit
 
 from django.core.management.base import CommandError
 
+from bemi_django.events.operator_context import record_command
+from bemi_django.exceptions import BemiError
 from bemi_django.ingest.debezium.printing.placeholders import Placeholders
 from bemi_django.ingest.debezium.reading.record import PLACEHOLDER, Modes
 from bemi_django.ingest.debezium.reading.record_files import RecordFiles
@@ -20,6 +23,8 @@ from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.sinks.configured import sink_address
 from bemi_django.wire.queue_address import QueueAddress
+
+logger = logging.getLogger(__name__)
 
 BEMI, DEBEZIUM = "bemi", "debezium"
 _SCHEMES = ("nats://", "tls://")
@@ -38,8 +43,10 @@ _TIMES = (
 )
 
 
+#: The event that says who lets the log go on where records were lost.
+_ACCEPTED = "accepted_gap"
 #: The options of ``bemi consume`` that only concern the records of Debezium.
-OF_RECORDS = ("decimals", "binaries", "times", "placeholder", "complete", "subject", "accept_gap")
+OF_RECORDS = ("decimals", "binaries", "times", "placeholder", "complete", "subject", "accept_gap", "reason")
 
 
 def add_formats(consume: ArgumentParser) -> None:
@@ -85,8 +92,9 @@ def add_formats(consume: ArgumentParser) -> None:
         "--accept-gap",
         action="store_true",
         help="go on where the stream has removed records of Debezium that were not read, or where the source "
-        "was promoted or restored",
+        "was promoted or restored; the log records who did it",
     )
+    consume.add_argument("--reason", metavar="TEXT", help="why a gap is accepted, for the log")
 
 
 def records_consumer(database: str, options: dict[str, Any]) -> Consumer:
@@ -120,8 +128,25 @@ def records_consumer(database: str, options: dict[str, Any]) -> Consumer:
         require_unused(options, ("complete",), "files")
         config = config._replace(queue=_address(given))
         source = RecordSource(subjects=tuple(options["subject"] or [EVERYTHING]), modes=modes)
-    config = config._replace(accept_gap=options["accept_gap"])
+    if options["accept_gap"]:
+        source = source._replace(accept=partial(record_gap, database, options["reason"]))
     return Consumer(config, open_session=partial(RecordConsumption, source))
+
+
+def record_gap(database: str, reason: str | None, lost: str) -> None:
+    """Record who lets the log go on where something was lost.
+
+    Args:
+        database: Alias of the source.
+        reason: Why, in the person's words.
+        lost: What was lost.
+    """
+    arguments = {"format": DEBEZIUM, "accept_gap": True}
+    try:
+        record_command(_ACCEPTED, {"lost": lost}, "bemi consume", arguments, database, reason)
+    except BemiError as error:
+        # Debezium may read a standby, which events cannot be written to.
+        logger.warning("who accepts the gap is not recorded: %s", error)
 
 
 def are_files(options: dict[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from django.core.management import call_command
 
 from bemi_django import conf
 from bemi_django.management.commands.bemi import Command
+from bemi_django.management.worker.record_formats import record_gap
 from bemi_django.models import Change
 from bemi_django.schema import tracking
 from sample_project.todos.models import Todo
@@ -88,7 +89,13 @@ def test_each_command_but_those_that_only_measure_takes_a_reason() -> None:
     parser = Command().create_parser("manage.py", "bemi")
     (subcommands,) = [one.choices for one in parser._actions if isinstance(one, _SubParsersAction)]
     silent = {name for name, one in subcommands.items() if "--reason" not in one.format_help()}
-    assert silent == {"consume", "doctor", "grants", "status"}
+    assert silent == {"doctor", "grants", "status"}
+
+
+def test_who_goes_on_without_records_of_debezium(drain: Drain) -> None:
+    record_gap("default", "ticket 7", "messages 1 to 3 were removed")
+    details: dict[str, Any] = {"lost": "messages 1 to 3 were removed"}
+    assert told(drain) == [{"event": "accepted_gap", "details": details, "command": "bemi consume"}]
 
 
 @pytest.fixture

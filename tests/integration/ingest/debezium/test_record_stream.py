@@ -160,7 +160,7 @@ def test_removed_messages_are_named_and_not_passed_over(
     gone = {which.get("number") for which in removed} | ({3, 4, 5} if "before" in removed[0] else set())
     assert numbers(records) == [number for number in range(1, 30) if number not in gone]
     ((reason, _),) = records.letters()
-    assert re.search(f"messages {told} of", reason)
+    assert re.search(f"messages {told} of", reason) and records.accepted == [reason]
     assert installation.consume() == 0
 
 

@@ -57,6 +57,8 @@ def test_transactions_that_the_source_never_shows_are_not_waited_for(
         local(*lines).run(until_current=True)
     assert numbers(databases) == []
     assert local(*lines, accept_gap=True).run(until_current=True) == 2
+    (lost,) = databases.accepted
+    assert _NOT_THERE in lost
     assert numbers(databases) == [1, 2]
 
 
@@ -104,5 +106,5 @@ def test_a_transaction_that_commits_between_two_questions_is_not_missed(database
                     cursor.execute("COMMIT")
                 return other.connection.cursor()
 
-        found = SourceTransactions(Committing(), lambda: True, may_lack=False)
+        found = SourceTransactions(Committing(), lambda: True, None)
         assert found.are_shown({xid})

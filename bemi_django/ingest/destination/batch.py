@@ -61,7 +61,10 @@ class Gathered:
         return bool(self.rows or self.letters)
 
     def take_over(self, other: Gathered) -> None:
-        """Append what ``other`` holds."""
+        """Append what ``other`` holds, and empty it."""
         self.rows += other.rows
         self.letters += other.letters
         self.size += other.size
+        other.rows.clear()
+        other.letters.clear()
+        other.size = 0

@@ -82,7 +82,7 @@ def copy_rows(cursor: Any, rows: list[bytes], created_at: bytes = b"") -> None:
     count = len(columns).to_bytes(2, "big")
     copy = _COPY.format(cursor.connection.log, ", ".join(f'"{name}"' for name in columns))
     head, tail = copy_format.HEADER + count, created_at + copy_format.TRAILER
-    if any(len(row) > LARGE for row in rows):
+    if max(map(len, rows)) > LARGE:
         parts = chain.from_iterable(chain((created_at + count,), pieces_of_row(row)) for row in rows[1:])
         cursor.copy_expert(copy, _Pieces(chain((head,), pieces_of_row(rows[0]), parts, (tail,))), LARGE)
         return

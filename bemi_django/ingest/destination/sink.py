@@ -83,8 +83,10 @@ class PostgresSink:
         """Take one row of the open transaction."""
         gathered = self._open
         gathered.rows.append(pending)
+        row, _, message = pending
+        size, held = len(row), len(message)
         # The message is held as well, and is larger where columns are ignored or masked.
-        gathered.size += max(len(pending.row), len(pending.message))
+        gathered.size += size if size > held else held
         if gathered.size >= self._limit:
             self._send_open()
 
@@ -113,7 +115,7 @@ class PostgresSink:
             is_notable = True
         self._ready.take_over(self._open)
         self._ready_omissions.take_over(self._omissions)
-        self._open, self._is_partly_sent = Gathered(), False
+        self._is_partly_sent = False
         self._end = max(self._end, lsn)
         self.has_pending |= is_notable
 

@@ -86,6 +86,11 @@ class Decoder:
 
     def _decode(self, data: bytes) -> Decoded | None:
         kind = data[:1]
+        # Rows are seldom decoded here.
+        if kind == b"B":
+            return Begin(*_BEGIN.unpack_from(data))
+        if kind == b"C":
+            return Commit(*_COMMIT.unpack_from(data))
         if kind == b"I":
             row, _ = _row(data, ROW_AT)
             return Insert(self._relation(data, OID_AT), row)
@@ -95,10 +100,6 @@ class Decoder:
             return self._delete(data)
         if kind == b"M":
             return _message(data)
-        if kind == b"B":
-            return Begin(*_BEGIN.unpack_from(data))
-        if kind == b"C":
-            return Commit(*_COMMIT.unpack_from(data))
         if kind == b"R":
             relation = _describe(data)
             self.relations[relation.oid] = relation

@@ -14,7 +14,7 @@ from bemi_django.ingest.progress import LONG_WAY
 from bemi_django.ingest.protocol.byte_layout import OLD_ROW, PADDING, ROW_AT, ROW_HEAD, logical_content
 from bemi_django.ingest.protocol.decoder import Decoder
 from bemi_django.ingest.protocol.messages import Row, Update
-from bemi_django.ingest.rows.copy_format import NULL, field_or_null
+from bemi_django.ingest.rows.copy_format import NULL, field, field_or_null
 from bemi_django.ingest.rows.rendering import NO_ROW
 from bemi_django.ingest.rows.row_codegen import RowReader
 from bemi_django.ingest.rows.row_writer import OMITTED, OPERATION_FIELDS, RowWriter
@@ -121,19 +121,20 @@ def _effect(kind: bytes, mark: bytes, data: bytes, read: RowReader) -> Effect | 
         return None
     end, json, key = row
     if kind == b"I":
-        effect = _CREATE, NO_ROW, json, field_or_null(key), NULL
+        effect = _CREATE, NO_ROW, json, NULL if key is None else field(key), NULL
     elif mark != OLD_ROW:
         # The old row is not complete.
         return None
     elif kind == b"D":
-        effect = _DELETE, json, NO_ROW, field_or_null(key), NULL
+        effect = _DELETE, json, NO_ROW, NULL if key is None else field(key), NULL
     else:
         # The mark of the new row stands in between.
         row = read(padded, end + 1)
         if row is None:
             return None
         end, new_json, new_key = row
-        effect = _UPDATE, json, new_json, field_or_null(new_key), field_or_null(key)
+        new_field = field_or_null(new_key)
+        effect = _UPDATE, json, new_json, new_field, new_field if key == new_key else field_or_null(key)
     return effect if end == len(data) else None
 
 

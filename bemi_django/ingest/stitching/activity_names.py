@@ -25,11 +25,14 @@ def names_of(context: bytes) -> Names:
         get = found.get
         if user := _text(get("user_id")):
             names.append(("user", user[:200], _text(get("tenant"))[:100]))
-        if endpoint := _text(get("route")) or _without_keys(_text(get("endpoint"))):
+        # Most contexts have no other of these keys.
+        if ("route" in found or "endpoint" in found) and (
+            endpoint := _text(get("route")) or _without_keys(_text(get("endpoint")))
+        ):
             names.append(("endpoint", endpoint[:200], _text(get("method"))[:100]))
-        if task := _text(get("task")):
+        if "task" in found and (task := _text(found["task"])):
             names.append(("task", task[:200], ""))
-        if command := _text(get("command")):
+        if "command" in found and (command := _text(found["command"])):
             names.append(("command", command[:200], ""))
         if not found or "db_user" in found:
             names.append(("outside", _text(get("db_user"))[:200], ""))

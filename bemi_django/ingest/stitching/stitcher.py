@@ -107,9 +107,6 @@ class Stitcher:
         Raises:
             ProtocolError: If a row stands outside a transaction.
         """
-        if isinstance(message, (Insert, Update, Delete)):
-            self.settle()
-            return self._skipped.sift([stitch(self._attributed(message.relation, lsn), message)])
         if isinstance(message, Begin):
             self.begin, self._ordinal = message, 0
             self._content = self._statement_context = NO_CONTEXT
@@ -119,6 +116,9 @@ class Stitcher:
         elif isinstance(message, Commit):
             self.begin = None
             return self._skipped.take()
+        elif isinstance(message, (Insert, Update, Delete)):
+            self.settle()
+            return self._skipped.sift([stitch(self._attributed(message.relation, lsn), message)])
         elif isinstance(message, Truncate):
             self.settle()
             return self._skipped.sift(

@@ -143,7 +143,8 @@ class Intake:
             self._shortages.raise_unless_of_message(error, data)
             self._take_outline(data, lsn, error_advice.reason_of_message(error))
         else:
-            self._rows.add(changes, data)
+            if changes:
+                self._rows.add(changes, data)
         if isinstance(message, Begin):
             self._begin(message)
         elif isinstance(message, Commit):

@@ -17,8 +17,8 @@ from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.checkpoint import Checkpoints
 from bemi_django.ingest.loop.assembly import assemble
 from bemi_django.ingest.loop.idle_slot import IdleSlot
+from bemi_django.ingest.loop.interpreter import tuned_interpreter
 from bemi_django.ingest.loop.obstacle import Obstacle
-from bemi_django.ingest.loop.switching import quick_switches
 from bemi_django.ingest.pipeline import Source
 from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.rows.nested.window import meanwhile
@@ -91,7 +91,7 @@ class Worker:
         """
         # The server must not give us up while this thread renders a large row.
         former = meanwhile.set(self._hold_stream)
-        with quick_switches(), advised(), self._answered():
+        with tuned_interpreter(), advised(), self._answered():
             try:
                 self._open_and_work(until_current)
             except SinkUnavailable as error:

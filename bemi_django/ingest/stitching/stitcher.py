@@ -176,7 +176,7 @@ class Stitcher:
         Raises:
             ProtocolError: If there is no open transaction.
         """
-        if named_by:
+        if self.waiting is not None and named_by:
             self.settle()
         if self.begin is None:
             raise ProtocolError(f"a row of {relation.schema}.{relation.name} outside a transaction")

@@ -8,10 +8,11 @@ from typing import Any
 from django.db import models
 
 from bemi_django.admin.access.logged_models import LoggedModels, key_fields
-from bemi_django.admin.access.masks import Masks
+from bemi_django.admin.access.masks import MASK, Masks
 from bemi_django.admin.access.own_events import Unmasked
 from bemi_django.log.keys import key_of
 from bemi_django.log.places import Place
+from bemi_django.masking.sql_literals import redact_literals
 from bemi_django.models import Change
 from bemi_django.wire import INVALID_KEY, SQL_KEY
 
@@ -91,7 +92,9 @@ class LiftedMasks:
         shown = {name for name in hidden if context[name] is not None}
         if INVALID_KEY in context:
             shown.add(INVALID_KEY)
-        if self._masks.mentions_hidden_table(str(context.get(SQL_KEY, ""))):
+        statement = str(context.get(SQL_KEY, ""))
+        # For others, literals and comments are left out: most statements of an ORM have none.
+        if self._masks.mentions_hidden_table(statement) and redact_literals(statement, MASK) != statement:
             shown.add(SQL_KEY)
         self._unmasked.add_context(shown)
 

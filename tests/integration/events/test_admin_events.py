@@ -134,6 +134,8 @@ def test_names_keys_and_statements_that_are_masked_for_others_are_recorded_when_
     change = record(1, table="tag", context={"user_id": carl.pk})
     deleted = record(2, primary_key="secret", operation="DELETE", before={"id": "secret"}, after={})
     written = record(3, table="tag", context=statement)
+    placeholders = {"SQL": 'UPDATE "auth_user" SET "username" = %s WHERE "id" = %s'}
+    of_orm = record(4, table="tag", primary_key="4", context=placeholders)
     for page, masked, columns, context in (
         (f"{change.pk}/change/", "auth_user.username", {"public.auth_user": ["username"]}, []),
         (f"{deleted.pk}/change/", "todo.id", {"public.todo": ["id"]}, []),
@@ -144,6 +146,9 @@ def test_names_keys_and_statements_that_are_masked_for_others_are_recorded_when_
         ((name, details),) = events(drain)
         assert (name, details["columns"]) == ("unmasked", columns), page
         assert details.get("context", []) == context, page
+    # Nothing of it is masked for others.
+    assert admin.get(f"{LIST}{of_orm.pk}/change/").status_code == 200
+    assert events(drain) == []
 
 
 def test_the_values_of_a_plan_count_as_shown(admin: Client, drain: Drain, settings: Any) -> None:

@@ -11,6 +11,10 @@ from typing import Any
 
 from sample_project.store.season.clock import Clock
 
+_FILL = """
+INSERT INTO pg_temp.moved
+SELECT * FROM unnest(%s::timestamptz[], %s::timestamptz[], %s::interval[])
+"""
 _MOVE = """
 UPDATE changes c
 SET committed_at = m.played, queued_at = c.queued_at - m.back, created_at = c.created_at - m.back
@@ -28,7 +32,7 @@ def backdate(cursor: Any, clock: Clock) -> int:
         "CREATE TEMPORARY TABLE moved (committed_at timestamptz, played timestamptz, back interval)"
     )
     rows = [(moment, moment - back, back) for moment in moments if (back := _back(clock, moment))]
-    cursor.executemany("INSERT INTO pg_temp.moved VALUES (%s, %s, %s)", rows)
+    cursor.execute(_FILL, [list(column) for column in zip(*rows, strict=True)] if rows else [[], [], []])
     cursor.execute("ANALYZE pg_temp.moved")
     cursor.execute(_MOVE)
     moved: int = cursor.rowcount

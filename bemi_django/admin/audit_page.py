@@ -36,12 +36,13 @@ def audit_page(
     """
     request, site = viewer.request, model_admin.admin_site
     has_view = model_admin.has_view_permission(request)
+    health_url = viewer.url("health") if model_admin.has_health_permission(request) else ""
     tabs = [
         ("change_list", _("Changes"), "changelist", has_view),
         ("activity", _("Activity"), "activity", has_view),
         ("deleted", _("Deleted objects"), "deleted", has_view),
         ("travel", _("Time travel"), "travel", may_travel(request.user)),
-        ("health", _("Health"), "health", model_admin.has_health_permission(request)),
+        ("health", _("Health"), "health", health_url),
     ]
     # Templates of the admin and of themes react to "object", "change", "user" and "original".
     crumbs = [
@@ -61,6 +62,7 @@ def audit_page(
         "time_zone": timezone.get_current_timezone_name(),
         **_raw_switch(request, name),
         "logs": choices(request),
+        "health_url": health_url,
         "are_all_logs": destinations.are_all_meant(),
         "tabs": [(label, viewer.url(page), key == name) for key, label, page, shown in tabs if shown],
         **found,

@@ -347,6 +347,23 @@ def test_it_works_by_keyboard(visit: Visitor, story: None) -> None:
     assert visit.page.locator(".bemi-step:first-child .bemi-when a:focus").count() == 1
 
 
+def test_a_page_that_has_found_nothing_yet_searches_on(visit: Visitor, story: None) -> None:
+    """Two pages are those of a longer log."""
+    unfinished = (
+        '<p data-bemi-search="Searching">Nothing yet</p><nav class="bemi-pager"><a rel="next" href="{}">'
+        'Continue</a></nav><script src="/static/bemi_django/audit.js" defer></script>'
+    )
+    pages = {"first": "?q=second", "second": "?q=pk:1&view=rows"}
+    for here, there in pages.items():
+        visit.page.route(
+            f"**?q={here}",
+            lambda route, there=there: route.fulfill(content_type="text/html", body=unfinished.format(there)),
+        )
+    visit.page.goto(f"{visit.site.url}{LIST}?q=first")
+    visit.page.wait_for_url("**?q=pk:1&view=rows")
+    assert visit.page.locator("tbody tr").count() > 0
+
+
 @pytest.mark.parametrize("visit", [{"java_script_enabled": False}], indirect=True, ids=["no-script"])
 def test_it_works_without_scripts(visit: Visitor, story: None) -> None:
     visit.goto(f"{LIST}?view=rows&table=todo&operation=UPDATE")

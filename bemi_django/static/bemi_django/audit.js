@@ -30,6 +30,31 @@ async function refresh(part) {
   }
 }
 
+// A page that has found nothing yet searches on, page by page, until something is found or all was searched.
+async function searchOn(note) {
+  const pages = 100;
+  const link = document.querySelector(".bemi-pager [rel=next]");
+  const found = note.textContent;
+  note.textContent = note.dataset.bemiSearch;
+  for (let read = 0; link && read < pages; read += 1) {
+    const response = await fetch(link.href, { credentials: "same-origin" });
+    if (!response.ok || response.redirected) {
+      break;
+    }
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    const next = page.querySelector(".bemi-pager [rel=next]");
+    if (!page.querySelector("[data-bemi-search]") || !next) {
+      location.replace(link.href);
+      return;
+    }
+    link.setAttribute("href", next.getAttribute("href"));
+  }
+  note.textContent = found;
+}
+
+document.querySelectorAll("[data-bemi-search]").forEach((note) => {
+  searchOn(note).catch(() => undefined);
+});
 document.querySelectorAll("[data-bemi-copy]").forEach(copyOnClick);
 document.querySelectorAll("[data-bemi-refresh]").forEach((part) => {
   setInterval(() => refresh(part).catch(() => undefined), 1000 * Number(part.dataset.bemiRefresh));

@@ -31,6 +31,9 @@ from __future__ import annotations
 
 from typing import Any
 
+#: What the states begin with of servers that are not there, or go away.
+_CONNECTION = ("08", "57P")
+
 
 class BemiError(Exception):
     """An error occurred in bemi_django."""
@@ -181,6 +184,16 @@ def sqlstate_of(error: BaseException) -> str:
         if state := getattr(found, "sqlstate", None) or getattr(found, "pgcode", None):
             return str(state)
     return ""
+
+
+def is_away(error: BaseException) -> bool:
+    """Tell whether a database error means that the server cannot be reached, or is going away.
+
+    Args:
+        error: An operational error of psycopg2, psycopg 3, or Django's that wraps one.
+    """
+    state = sqlstate_of(error)
+    return not state or state.startswith(_CONNECTION)
 
 
 def first_line(error: BaseException) -> str:

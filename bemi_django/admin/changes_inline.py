@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -12,11 +13,11 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, QueryDict
 from django.utils import timezone
 from django.utils.functional import cached_property
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.pages.history.latest import render_latest
+from bemi_django.admin.pages.history.latest import or_unreadable, render_latest
 from bemi_django.admin.pages.history.subject import subject_of_instance
 from bemi_django.models import Change
 
@@ -129,15 +130,18 @@ class ChangesInline(InlineBase):
 
     def render(self, request: HttpRequest, instance: Any) -> SafeString:
         """Return the latest changes of an object as HTML."""
+        return or_unreadable(partial(self._rendered, request, instance))
+
+    def _rendered(self, request: HttpRequest, instance: Any) -> str:
         request = copy.copy(request)
         # Parameters of the form are not those of the audit trail.
         request.GET = QueryDict()
         try:
             subject = subject_of_instance(Viewer(request, self.admin_site), instance)
         except PermissionDenied:
-            return mark_safe("")
+            return ""
         zone = timezone.get_current_timezone_name()
-        rendered = render_latest(
+        return render_latest(
             subject,
             "changes_inline",
             "admin/bemi_django",
@@ -146,4 +150,3 @@ class ChangesInline(InlineBase):
             related=self.related,
             time_zone=zone,
         )
-        return mark_safe(rendered)

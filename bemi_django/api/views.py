@@ -8,24 +8,23 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 
+from bemi_django.admin.access.chosen_log import UNREADABLE
 from bemi_django.api.api_viewer import viewer_of
 from bemi_django.api.openapi import description
 from bemi_django.api.operations import OPERATIONS, Operation
 from bemi_django.api.parameters import parsed
 from bemi_django.api.problems import ApiProblem
-from bemi_django.exceptions import sqlstate_of
+from bemi_django.exceptions import is_away, sqlstate_of
 from bemi_django.log.lossless_json import dumps
 
 View = Callable[..., HttpResponse]
 _QUERY_CANCELED = "57014"
-#: What the states begin with of servers that are not there, or go away.
-_CONNECTION = ("08", "57P")
 
 
 def view_of(operation: Operation) -> View:
@@ -61,17 +60,25 @@ def answered(answer: Callable[..., dict[str, Any]]) -> View:
                     403, _("You may not view this. Ask for the permissions that its admin page needs.")
                 )
             )
-        except OperationalError as error:
-            state = sqlstate_of(error)
-            if state == _QUERY_CANCELED:
-                advice = _("The answer takes too long to find. Ask for less: a model, a user or days.")
-            elif not state or state.startswith(_CONNECTION):
-                advice = _("The log cannot be read at the moment. Try again later.")
-            else:
+        except (OperationalError, InterfaceError) as error:
+            if (unanswered := unavailable(error)) is None:
                 raise
-            return problem_response(ApiProblem(503, advice))
+            return problem_response(unanswered)
 
     return view
+
+
+def unavailable(error: Exception) -> ApiProblem | None:
+    """Return the answer where the log takes too long or cannot be read; None for other errors.
+
+    Args:
+        error: What Django has raised.
+    """
+    if sqlstate_of(error) == _QUERY_CANCELED:
+        return ApiProblem(503, _("The answer takes too long to find. Ask for less: a model, a user or days."))
+    if is_away(error):
+        return ApiProblem(503, str(UNREADABLE))
+    return None
 
 
 def _description(request: HttpRequest) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import copy
 from typing import Any
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpResponse, QueryDict
 from django.utils.cache import add_never_cache_headers
 from rest_framework.decorators import action
@@ -16,7 +17,7 @@ from bemi_django.api.object_answers import history_of
 from bemi_django.api.operations import TIMELINE
 from bemi_django.api.parameters import parsed
 from bemi_django.api.problems import ApiProblem
-from bemi_django.api.views import json_response, problem_response
+from bemi_django.api.views import json_response, problem_response, unavailable
 
 
 class HistoryMixin:
@@ -50,6 +51,10 @@ class HistoryMixin:
             found = history_of(subject_of_instance(viewer, instance), viewer, given)
         except ApiProblem as problem:
             return problem_response(problem)
+        except (OperationalError, InterfaceError) as error:
+            if (unanswered := unavailable(error)) is None:
+                raise
+            return problem_response(unanswered)
         viewer.unmasked.note("rest_framework.history")
         # The renderers of the framework would round numbers.
         response = json_response(found)

@@ -13,17 +13,18 @@ from typing import Any
 
 from django import template
 from django.core.exceptions import PermissionDenied
-from django.db import models
+from django.db import InterfaceError, OperationalError, models
 from django.http import HttpRequest, QueryDict
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from bemi_django.admin.access.chosen_log import unreached
 from bemi_django.admin.display.actors import Actors
 from bemi_django.admin.display.list_columns import shown_change
 from bemi_django.admin.display.values.text_lists import comma_list
-from bemi_django.admin.pages.history.latest import render_latest
+from bemi_django.admin.pages.history.latest import or_unreadable, render_latest
 from bemi_django.admin.pages.history.object_state import ObjectState
 from bemi_django.admin.pages.history.subject import HistorySubject, subject_of_instance
 from bemi_django.api.api_viewer import viewer_of
@@ -71,16 +72,19 @@ def audit_timeline(
             those of its parts are shown, too.
         user: Whose permissions apply; by default those of the user of the request.
     """
-    subject = _subject(context, instance, user)
-    if subject is None:
-        return mark_safe("")
-    try:
-        rendered = render_latest(
+
+    def render() -> str:
+        subject = _subject(context, instance, user)
+        if subject is None:
+            return ""
+        return render_latest(
             subject, "audit_timeline", "bemi_django", "timeline.html", limit=limit, related=related
         )
+
+    try:
+        return or_unreadable(render)
     except ValueError as error:
         raise template.TemplateSyntaxError(f"audit_timeline: {error}") from None
-    return mark_safe(rendered)
 
 
 @register.simple_tag(takes_context=True)
@@ -99,15 +103,24 @@ def last_changed(
         user: Whose permissions apply; by default those of the user of the request.
 
     Returns:
-        An empty string if nothing is known, or if the user may not see it.
+        An empty string if nothing is known, if the user may not see it, or if the log cannot be read.
     """
+    try:
+        return _last_change(context, instance, field, user) or ""
+    except (OperationalError, InterfaceError):
+        if unreached() is None:
+            raise
+        return ""
+
+
+def _last_change(context: Mapping[str, Any], instance: Any, field: str, user: Any) -> LastChange | None:
     subject = _subject(context, instance, user)
     if subject is None:
-        return ""
+        return None
     column = getattr(subject.model._meta.get_field(field), "column", None)
     setter = ObjectState(subject).setters().get(str(column))
     if setter is None or not (setter.change or setter.is_pending):
-        return ""
+        return None
     change = setter.change
     if change is None:
         return LastChange(None, "", None)

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
-from django.db import connection
+from django.db import connection, connections
 from django.test import Client
 from django.utils import timezone
 
@@ -101,3 +101,18 @@ def listed(client: Client, query: str = "") -> list[int]:
     response = client.get(f"{LIST}{as_rows(query)}")
     assert response.status_code == 200
     return [row.change.position // 8 for row in response.context["rows"]]
+
+
+def take_log_away(settings: Any, monkeypatch: Any) -> None:
+    """Let the log be in a database of its own whose server cannot be reached."""
+    monkeypatch.setitem(connections.settings, "away", {**connection.settings_dict, "PORT": "1"})
+    away: Any = connections["away"]
+
+    def connect() -> None:
+        with away.wrap_database_errors:
+            away.connect()
+
+    # Tests may not use databases that their marks do not name.
+    monkeypatch.setattr(away, "ensure_connection", connect)
+    settings.BEMI_DESTINATION = "away"
+    settings.DATABASE_ROUTERS = ["bemi_django.routers.BemiRouter"]

@@ -12,11 +12,14 @@ from django.apps import apps
 from django.db import DatabaseError, InterfaceError, OperationalError, connections, router
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
 from django.template.response import TemplateResponse
+from django.utils.translation import gettext_lazy as _
 
-from bemi_django import destinations
+from bemi_django import conf, destinations
 from bemi_django.log.places import place_of
 from bemi_django.models import Change
 
+#: What is said where no other log is offered.
+UNREADABLE = _("The log cannot be read at the moment. Try again later.")
 _PARAMETER, _KEPT = "log", "bemi_log"
 #: The choice of all logs, on the pages that can show them together.
 _ALL = "*"
@@ -46,14 +49,15 @@ def in_chosen_log(
     Args:
         view: The view.
         page: The name of its page.
-        unreachable: Returns the page that says which log cannot be read, and lets another one be chosen.
+        unreachable: Returns the page that says which log cannot be read, and lets another one be chosen
+            if there are several.
     """
 
     @wraps(view)
     def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         aliases = destinations.aliases()
         if len(aliases) == 1:
-            return view(request, *args, **kwargs)
+            return _reached(partial(view, request, *args, **kwargs), partial(unreachable, request))
         if (chosen := request.GET.get(_PARAMETER)) in (*aliases, _ALL):
             request.session[_KEPT] = chosen
             query = request.GET.copy()
@@ -61,18 +65,17 @@ def in_chosen_log(
             return HttpResponseRedirect(f"{request.path}?{query.urlencode()}")
         context = copy_context()
         log = aliases[0]
-        try:
+
+        def answer() -> HttpResponseBase:
+            nonlocal log
             if request.session.get(_KEPT) == _ALL and page in _OF_ALL:
                 context.run(destinations.choose_all_here)
             else:
                 log = _log_of(request, aliases, **kwargs)
                 context.run(destinations.choose_here, log)
-            response: Any = context.run(view, request, *args, **kwargs)
-        except (OperationalError, InterfaceError):
-            down = next((alias for alias in aliases if not _is_reached(alias)), None)
-            if down is None:
-                raise
-            return context.run(unreachable, request, down)
+            return context.run(view, request, *args, **kwargs)
+
+        response: Any = _reached(answer, lambda down: context.run(unreachable, request, down))
         # What is asked for when the view has returned is asked of the same log.
         if isinstance(response, TemplateResponse):
             response.render = partial(context.run, response.render)  # type: ignore[method-assign]
@@ -84,6 +87,12 @@ def in_chosen_log(
         return response  # type: ignore[no-any-return]
 
     return shown
+
+
+def unreached() -> str | None:
+    """Return the alias of a log or of a recorded database that cannot be read; None if all can be."""
+    aliases = [*destinations.aliases(), *filter(conf.is_source, connections)]
+    return next((alias for alias in dict.fromkeys(aliases) if not _is_reached(alias)), None)
 
 
 def choices(request: HttpRequest) -> list[LogChoice]:
@@ -98,6 +107,18 @@ def choices(request: HttpRequest) -> list[LogChoice]:
         query[_PARAMETER] = alias
         found.append(LogChoice(alias.replace(_ALL, ""), f"?{query.urlencode()}", alias == shown))
     return found
+
+
+def _reached(
+    answer: Callable[[], HttpResponseBase], unreachable: Callable[[str], HttpResponseBase]
+) -> HttpResponseBase:
+    try:
+        return answer()
+    except (OperationalError, InterfaceError):
+        down = unreached()
+        if down is None:
+            raise
+        return unreachable(down)
 
 
 def _is_reached(alias: str) -> bool:

@@ -7,15 +7,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any, NamedTuple
 
 from django.apps import apps
-from django.db import connections, models, router
+from django.db import InterfaceError, OperationalError, connections, models, router
 
 from bemi_django import conf
 from bemi_django.exceptions import UnknownDatabase
 from bemi_django.log.live.column_names import ColumnNames, PresentNames
 from bemi_django.log.live.name_catalog import altered_tables, names_at, read_names
-from bemi_django.log.places import Place, alias_of, places_of, renamed_columns
+from bemi_django.log.places import Place, alias_of, places_of, renamed_columns, table_name
 from bemi_django.models import Change
-from bemi_django.schema.database_names import aliases_of, assumed_name
+from bemi_django.schema.database_names import aliases_of, assumed_name, configured_name
 from bemi_django.wire.name_pattern import matches
 
 
@@ -85,8 +85,19 @@ class LoggedModels:
             for model in _concrete_models():
                 by_alias.setdefault(self.alias(model), []).append(model)
             for alias, found in by_alias.items():
-                self._places |= dict(zip(found, places_of(found, alias), strict=True))
+                self._places |= dict(zip(found, self._places_in(alias, found), strict=True))
         return self._places
+
+    def _places_in(self, alias: str, found: list[type[models.Model]]) -> list[Place]:
+        try:
+            return places_of(found, alias)
+        except (OperationalError, InterfaceError):
+            if alias in self._sources:
+                raise
+            # No log has changes of these tables, so their names hide nothing.
+            return [
+                Place(configured_name(alias), schema or "", name) for schema, name in map(table_name, found)
+            ]
 
     def where_all(self, is_wanted: Callable[[type[models.Model]], bool]) -> list[Place]:
         """Return the tables of the models that are wanted, in all databases that have them."""
@@ -95,7 +106,7 @@ class LoggedModels:
             for _schema, (model, alias) in candidates:
                 by_alias.setdefault(alias, []).append(model)
         chosen = {alias: [model for model in found if is_wanted(model)] for alias, found in by_alias.items()}
-        return [place for alias, found in chosen.items() if found for place in places_of(found, alias)]
+        return [place for alias, found in chosen.items() if found for place in self._places_in(alias, found)]
 
     def names_in(self, change: Change) -> PresentNames:
         """Return what the columns of a change are called now."""
@@ -141,7 +152,7 @@ class LoggedModels:
             tables = declared.setdefault(self.alias(model), {})
             tables[place[1:]] = {**tables.get(place[1:], {}), **renamed_columns(place, model)}
         for alias, tables in declared.items():
-            if connections[alias].vendor != "postgresql":
+            if alias not in self._sources:
                 continue
             with connections[alias].cursor() as cursor:
                 for name in altered_tables(cursor, columns):
@@ -180,7 +191,7 @@ class LoggedModels:
 
     def _path(self, alias: str) -> list[str]:
         if alias not in self._paths:
-            if connections[alias].vendor != "postgresql":
+            if alias not in self._sources:
                 return ["public"]
             with connections[alias].cursor() as cursor:
                 cursor.execute("SELECT pg_catalog.current_schemas(false)::pg_catalog.text[]")

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import OperationalError
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.logged_models import LoggedModel
@@ -29,7 +28,7 @@ from bemi_django.admin.pages.reverted import reverts_of
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.paging import nearest_change
-from bemi_django.admin.search.query_plans import bitmap_scan_only
+from bemi_django.admin.search.query_plans import TimedOut, bitmap_scan_only
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 from bemi_django.site_past.departure import can_look_before
@@ -205,7 +204,7 @@ def _sequence(change: Change, changes: ChangeQuerySet | None, viewer: Viewer) ->
         with bitmap_scan_only(query_timeouts.LOOKUP):
             earlier = read_changes(changes.filter(id__lt=change.id).order_by("-id")[: NEIGHBOURS + 1])
             later = read_changes(changes.filter(id__gt=change.id).order_by("id")[: NEIGHBOURS + 1])
-    except OperationalError:
+    except TimedOut:
         return ChangeSequence([], has_earlier=False, has_later=False)
     # Show as many as possible on either side.
     room = max(NEIGHBOURS // 2, NEIGHBOURS - len(later)), max(NEIGHBOURS // 2, NEIGHBOURS - len(earlier))
@@ -221,5 +220,5 @@ def _read(changes: ChangeQuerySet) -> list[Change]:
     try:
         with bitmap_scan_only(query_timeouts.LOOKUP):
             return read_changes(changes.order_by("id")[: NEIGHBOURS + 1])
-    except OperationalError:
+    except TimedOut:
         return []

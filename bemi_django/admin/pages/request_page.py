@@ -6,7 +6,6 @@ from html import unescape
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import OperationalError
 from django.db.models import Q
 from django.http import Http404
 from django.utils.html import strip_tags
@@ -31,7 +30,7 @@ from bemi_django.admin.pages.change_detail import NEIGHBOURS
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.list_order import ids_of_transaction
-from bemi_django.admin.search.query_plans import bitmap_scan_only, no_seqscan
+from bemi_django.admin.search.query_plans import TimedOut, bitmap_scan_only, no_seqscan
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 from bemi_django.wire.ids import sequence_in
@@ -141,7 +140,7 @@ def _read(changes: ChangeQuerySet) -> list[Change] | None:
         # Without an order, a request of any size stops at the limit.
         with bitmap_scan_only(query_timeouts.LOOKUP):
             return read_changes(changes.order_by()[: MOST + 1])
-    except OperationalError:
+    except TimedOut:
         return None
 
 
@@ -223,7 +222,7 @@ def _children(run: ActionRun, viewer: Viewer) -> str | None:
         for _alias in destinations.each_meant():
             with bitmap_scan_only(query_timeouts.LOOKUP):
                 has_some = has_some or bool(viewer.changes().filter(condition).order_by()[:1])
-    except OperationalError:
+    except TimedOut:
         has_some = True
     query = urlencode({"q": search_for(f"parent_{run.key}", run.id)})
     return f"{viewer.url('changelist')}?{query}" if has_some else None

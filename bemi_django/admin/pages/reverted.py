@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db import OperationalError
 from django.db.models import Q
 
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
-from bemi_django.admin.search.query_plans import bitmap_scan_only
+from bemi_django.admin.search.query_plans import TimedOut, bitmap_scan_only
 from bemi_django.models import Change
 
 _MOST = 20
@@ -39,7 +38,7 @@ def reverted_among(changes: Sequence[Change], viewer: Viewer) -> dict[UUID, Chan
     try:
         with bitmap_scan_only(query_timeouts.LOOKUP):
             reverting = read_changes(viewer.changes().filter(condition).order_by("id")[:_MOST_AMONG])
-    except OperationalError:
+    except TimedOut:
         return {}
     return {found: change for change in reverting for found in _named(change)}
 
@@ -49,7 +48,7 @@ def _reverting(change: Change, viewer: Viewer) -> Change | None:
     try:
         with bitmap_scan_only(query_timeouts.LOOKUP):
             return next(iter(read_changes(reverting[:1])), None)
-    except OperationalError:
+    except TimedOut:
         return None
 
 

@@ -8,14 +8,12 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db import OperationalError
 from django.http import Http404, QueryDict
 
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.list_order import ListOrder, ListPlace, order_of_list
-from bemi_django.admin.search.query_plans import bitmap_scan_only, no_seqscan
-from bemi_django.exceptions import sqlstate_of
+from bemi_django.admin.search.query_plans import TimedOut, bitmap_scan_only, no_seqscan
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 
@@ -26,8 +24,6 @@ WINDOW = 20_000
 FIRST_WINDOW = 1000
 #: Time spent looking through windows before a page is shown.
 BUDGET_SECONDS = 0.1
-
-_QUERY_CANCELED = "57014"
 
 
 class PageCursor(NamedTuple):
@@ -178,9 +174,7 @@ def _by_index(changes: ChangeQuerySet, size: int, timeout: int) -> list[Change] 
         # Otherwise the planner walks the whole log backwards, hoping to meet a match soon.
         with bitmap_scan_only(timeout):
             return read_changes(changes[: size + 1])
-    except OperationalError as error:
-        if sqlstate_of(error) != _QUERY_CANCELED:
-            raise
+    except TimedOut:
         return None
 
 

@@ -18,7 +18,7 @@ from django.urls import path
 from bemi_django.admin import ChangeAdmin, ChangesInline
 from bemi_django.models import Change
 from sample_project.todos.models import Tag, Todo
-from tests.support.audit import record, visitor
+from tests.support.audit import record, take_log_away, visitor
 from tests.support.paths import ROOT
 
 site = admin.AdminSite(name="office")
@@ -196,6 +196,20 @@ def test_the_latest_changes_take_their_permissions_and_masks(todo: Todo, setting
     settings.BEMI_ADMIN_SCOPE = f"{__name__}.nothing"
     assert "The log has no changes of this object." in form_of(client)
     assert site._registry[Todo].check() == []
+
+
+def test_a_form_is_shown_and_saved_although_the_log_is_away(
+    todo: Todo, settings: Any, monkeypatch: Any
+) -> None:
+    client = visitor(*SEES, "bemi_django.view_health")
+    take_log_away(settings, monkeypatch)
+    told = "The log cannot be read at the moment. Try again later."
+    assert told in form_of(client)
+    given = {"task": "Get up", "owner": "", "_save": "Save"}
+    assert client.post("/office/todos/todo/1/change/", given).status_code == 302
+    for page in ("", "?view=rows", "activity/", "deleted/", "health/", "views/", "timeline/todos/todo/1/"):
+        response = client.get(f"{LIST}{page}")
+        assert response.status_code == 503 and told in response.content.decode(), page
 
 
 def nothing(request: Any, changes: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db import connection
 from django.test import Client
 
 from bemi_django.admin.pages import request_page
@@ -123,9 +124,9 @@ def test_a_request_too_slow_to_be_found_says_so(
     admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> Any:
-        from django.db import OperationalError
-
-        raise OperationalError("canceling statement due to statement timeout")
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = 1")
+            cursor.execute("SELECT pg_catalog.pg_sleep(9)")
 
     step(1)
     monkeypatch.setattr(request_page, "read_changes", refuse)

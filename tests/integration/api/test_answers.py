@@ -16,7 +16,7 @@ from bemi_django.api import api_viewer
 from bemi_django.api.operations import OPERATIONS
 from bemi_django.models import Change
 from sample_project.todos.models import Tag, Todo
-from tests.support.audit import record, visitor
+from tests.support.audit import record, take_log_away, visitor
 from tests.support.audit_api import API, answer, ask, problem
 from tests.support.hostile_parameters import HOSTILE
 from tests.support.marked_texts import mark, speak_marked
@@ -310,6 +310,20 @@ def test_no_hostile_value_makes_an_answer_fail(
                 parts = known | ({parameter.name: part} if parameter.is_in_path else {})
                 given = {} if parameter.is_in_path else {parameter.name: value}
                 assert ask(client, operation.path.format(**parts), **given)[0] < 500, (parts, given)
+
+
+def test_a_log_that_is_away_is_said_by_every_question(
+    client: Client, todo: Todo, settings: Any, monkeypatch: Any
+) -> None:
+    change = record(1)
+    take_log_away(settings, monkeypatch)
+    parts = {"app_label": "todos", "model_name": "todo", "key": "1", "field": "task", "id": change.pk}
+    asked = {"request": {"id": "r1"}, "plan": {"change": str(change.pk)}}
+    for operation in OPERATIONS:
+        found = problem(client, operation.path.format(**parts), 503, **asked.get(operation.name, {}))
+        assert found["message"] == "The log cannot be read at the moment. Try again later."
+    # Nothing of the log is needed.
+    assert answer(client, "openapi.json")["paths"]
 
 
 urlpatterns = [path("deeper/audit/", include("bemi_django.urls", namespace="trail"))]

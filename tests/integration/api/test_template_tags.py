@@ -14,7 +14,7 @@ from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext, override_settings
 
 from sample_project.todos.models import Todo
-from tests.support.audit import record, visitor
+from tests.support.audit import record, take_log_away, visitor
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.support.audit_api")]
 TIMELINE = "{% audit_timeline todo %}"
@@ -140,3 +140,11 @@ def test_a_limit_and_whose_changes_can_be_chosen(todo: Todo, ann: Any) -> None:
         shown('{% audit_timeline todo related="x" %}', ann, todo=todo)
     with pytest.raises(FieldDoesNotExist):
         shown('{% last_changed todo "nothing" %}', ann, todo=todo)
+
+
+def test_a_page_is_shown_although_the_log_is_away(
+    todo: Todo, ann: Any, settings: Any, monkeypatch: Any
+) -> None:
+    take_log_away(settings, monkeypatch)
+    text = shown(f"{TIMELINE} last: {LAST}.", ann, todo=todo)
+    assert text.endswith("The log cannot be read at the moment. Try again later.</p> last: .")

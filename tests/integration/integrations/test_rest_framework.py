@@ -18,7 +18,7 @@ from rest_framework.viewsets import ModelViewSet
 
 from bemi_django.integrations.rest_framework import HistoryMixin
 from sample_project.todos.models import Todo
-from tests.support.audit import record, visitor
+from tests.support.audit import record, take_log_away, visitor
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 
@@ -110,3 +110,9 @@ def test_the_answer_is_that_of_the_api(client: Client) -> None:
     found = json.loads(client.get("/todos/1/history/").content)
     assert set(found) == {"object", "results", "older", "newer", "is_partial", "is_whole", "complete_from"}
     assert found["results"][0]["actor"]["label"] == "dba" and found["results"][0]["is_own"]
+
+
+def test_a_log_that_is_away_is_said(client: Client, settings: Any, monkeypatch: Any) -> None:
+    take_log_away(settings, monkeypatch)
+    response = client.get("/todos/1/history/")
+    assert response.status_code == response.json()["error"]["status"] == 503

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.core.cache import cache
 from django.core.exceptions import EmptyResultSet
-from django.db import OperationalError, connections
+from django.db import connections
 from django.utils import timezone as site_timezone
 
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.pages.activity.activity_range import ActivityRange
 from bemi_django.admin.search import query_timeouts
-from bemi_django.admin.search.query_plans import bitmap_scan_only, no_seqscan
+from bemi_django.admin.search.query_plans import TimedOut, bitmap_scan_only, no_seqscan
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
 from bemi_django.schema import tenancy
@@ -123,7 +123,7 @@ def _read(viewer: Viewer, changes: ChangeQuerySet, asked: ActivityRange) -> Hour
     try:
         with bitmap_scan_only(query_timeouts.COUNT):
             return _run(changes.db, (hours, given), (names, [*given, kinds]))
-    except OperationalError:
+    except TimedOut:
         return None
 
 
@@ -140,7 +140,7 @@ def _kept(
     try:
         with no_seqscan(statement_timeout=str(query_timeouts.COUNT), enable_seqscan="on"):
             return _run(alias, (hours, parameters), (names, parameters))
-    except OperationalError:
+    except TimedOut:
         return None
 
 

@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.core.cache import cache
-from django.db import OperationalError, connections
+from django.db import connections
 from django.utils import timezone
 
 from bemi_django import conf
 from bemi_django.admin.display.site_time import local
 from bemi_django.admin.search import query_timeouts
-from bemi_django.admin.search.query_plans import bitmap_scan_only
+from bemi_django.admin.search.query_plans import TimedOut, bitmap_scan_only
 from bemi_django.models import Change
 
 SHOWN = 60
@@ -114,7 +114,7 @@ def read_last_hour() -> LastHour | None:
             with bitmap_scan_only(query_timeouts.COUNT), connections[Change.objects.db].cursor() as cursor:
                 cursor.execute(_GROUPS.format(log=conf.table().in_query), [moments[0]])
                 groups = [MinuteGroup(*row) for row in cursor.fetchall()]
-        except OperationalError:
+        except TimedOut:
             return None
         cache.set(key, groups, _FRESH)
     return LastHour(moments, groups)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from django.db import InterfaceError, OperationalError
 from django.template.loader import render_to_string
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
 
+from bemi_django.admin.access.chosen_log import UNREADABLE, unreached
 from bemi_django.admin.pages.history.subject import HistorySubject
 from bemi_django.admin.pages.history.timeline import read_timeline
 from bemi_django.admin.pages.history.timeline_form import TimelineForm
@@ -13,6 +18,22 @@ from bemi_django.admin.pages.history.timeline_steps import timeline_steps
 from bemi_django.admin.search.paging import PageCursor
 
 _NO_STATE = ("EVENT", "ERASED")
+
+
+def or_unreadable(render: Callable[[], str]) -> SafeString:
+    """Return HTML of the log, or a paragraph that says that the log cannot be read at the moment.
+
+    A page that is about more than the log is shown also while the server of the log is away.
+
+    Args:
+        render: Returns the HTML.
+    """
+    try:
+        return mark_safe(render())
+    except (OperationalError, InterfaceError):
+        if unreached() is None:
+            raise
+        return format_html('<p class="bemi-empty audit-timeline">{}</p>', UNREADABLE)
 
 
 def render_latest(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db import OperationalError
 from django.db.models import Q
 
 from bemi_django.admin.access.logged_models import parse_key
@@ -14,7 +13,7 @@ from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.foreign_keys import labels
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
-from bemi_django.admin.search.query_plans import bitmap_scan_only
+from bemi_django.admin.search.query_plans import TimedOut, bitmap_scan_only
 from bemi_django.log.keys import json_of
 
 #: With more later changes than this, the members at a moment are not shown.
@@ -61,7 +60,7 @@ def many_to_many_labels(
         try:
             with bitmap_scan_only(query_timeouts.LOOKUP):
                 changes = read_changes(later.order_by("-id")[: _MOST + 1])
-        except OperationalError:
+        except TimedOut:
             return None
         if len(changes) > _MOST:
             return None

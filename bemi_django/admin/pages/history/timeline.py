@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from django.contrib.admin.utils import quote
-from django.db import OperationalError, models
+from django.db import models
 from django.http import QueryDict
 from django.utils.translation import gettext as _
 
@@ -19,7 +19,7 @@ from bemi_django.admin.pages.history.timeline_form import ALL, OWN, PARTS, Timel
 from bemi_django.admin.pages.history.timeline_steps import timeline_steps
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.paging import SIZE, Page, PageCursor, cursor_of, read_page
-from bemi_django.admin.search.query_plans import bitmap_scan_only
+from bemi_django.admin.search.query_plans import TimedOut, bitmap_scan_only
 from bemi_django.log.belongings import Belonging
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.object_changes import of_belonging
@@ -163,7 +163,7 @@ def _with_children(
         try:
             with bitmap_scan_only(query_timeouts.LOOKUP):
                 found = list(referring[:_MOST_CHILDREN])
-        except OperationalError:
+        except TimedOut:
             is_whole = False
             continue
         is_whole &= len(found) < _MOST_CHILDREN

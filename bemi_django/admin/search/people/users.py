@@ -7,14 +7,13 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.db import OperationalError
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import MACHINES, ROLE
 from bemi_django.admin.search import query_timeouts, search_terms
-from bemi_django.admin.search.query_plans import bitmap_scan_only
+from bemi_django.admin.search.query_plans import TimedOut, bitmap_scan_only
 
 #: A key of a context and its value.
 ContextPart = dict[str, Any]
@@ -92,7 +91,7 @@ def is_user(text: str, parts: list[ContextPart], viewer: Viewer) -> bool:
     try:
         with bitmap_scan_only(query_timeouts.LOOKUP):
             return bool(viewer.changes().filter(by_user(parts, viewer)).order_by()[:1])
-    except OperationalError:
+    except TimedOut:
         return True
 
 

@@ -67,7 +67,7 @@ class Dispatcher(LoopInThread):
         """
         pace = Timeouts()
         pause, deadline = pace.first_pause, time.monotonic() + pace.patience
-        target = 0 if until_current else math.inf
+        target = 0
         try:
             while not self._stop.is_set():
                 try:
@@ -82,7 +82,8 @@ class Dispatcher(LoopInThread):
                 self._tell()
                 if is_more:
                     continue
-                if self._has_reached(target) or until_current and history is None:
+                # Without a handler, there may be alert rules later.
+                if until_current and (history is None or self._has_reached(target)):
                     break
                 self._stop.wait(self._rhythm.look)
             for delivery in self._deliveries:

@@ -219,6 +219,27 @@ def test_rules_are_served_and_forgotten_while_the_worker_runs(serve: Serve) -> N
     assert f"alert:{first.pk}" not in names and len(names) == 1
 
 
+def test_a_worker_that_began_without_rules_takes_up_the_first_one(
+    serve: Serve, drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve()
+    dispatcher = Dispatcher("default", rhythm=QUICK)
+
+    def course() -> Iterator[None]:
+        rule("outside")
+        yield
+        from_outside("INSERT INTO tag (name) VALUES ('x')")
+        drain()
+        yield
+        dispatcher.stop()
+        yield
+
+    looks = course()
+    monkeypatch.setattr(dispatcher._stop, "wait", lambda seconds: next(looks))
+    dispatcher.run()
+    assert told() == [("CREATE", "tag")]
+
+
 def test_a_running_worker_takes_up_rules_that_are_altered(serve: Serve) -> None:
     made = rule("outside")
     serve()

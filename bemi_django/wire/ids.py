@@ -36,6 +36,11 @@ def halves_of_id(sequence: int, source: int) -> tuple[int, int]:
     return (kept >> 12) << 16 | 0x8000 | (kept & 0xFFF), 1 << 63 | source
 
 
+def first_id(identifier: bytes) -> bytes:
+    """Return the id of the first change of the transaction that a change, by its id, is of."""
+    return _ID(int.from_bytes(identifier[:8], "big"), 1 << 63 | source_in(identifier))
+
+
 def sequence_in(identifier: bytes) -> int:
     """Return the sequence number that the id of a change, 16 bytes, is made of."""
     high = int.from_bytes(identifier[:8], "big")

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from bemi_django import conf
+from bemi_django.erasure.targets.shared_rows import arrival
 from bemi_django.erasure.targets.target import HAVING_VALUES, Target
 from bemi_django.log.conditions import in_table
 from bemi_django.models import Change
@@ -47,14 +48,14 @@ def of_key(key: str) -> Q:
 
 def _times(own: set[UUID], holders: Iterator[UUID]) -> Iterator[Holding]:
     start: UUID | None = None
-    is_first, is_own = True, False
+    last: UUID | None = None
+    is_own = False
     for change in holders:
         if change in own and not is_own:
-            # What refers to a new row may come before it in its transaction.
-            start, is_own = None if is_first else change, True
+            start, is_own = None if last is None else arrival(change, last), True
         elif change not in own and is_own:
-            yield Holding(start, change)
+            yield Holding(start, arrival(change, last))
             is_own = False
-        is_first = False
+        last = change
     if is_own:
         yield Holding(start)

@@ -13,6 +13,7 @@ from bemi_django.erasure.targets.sides import sides_of
 from bemi_django.erasure.targets.target import HAVING_VALUES, SIDES, Target
 from bemi_django.log.conditions import in_table
 from bemi_django.models import Change
+from bemi_django.wire.ids import first_id
 
 _CHUNK = 200
 #: Events have no values, so they are of nobody else.
@@ -71,6 +72,7 @@ def own_times(target: Target, key: str) -> Iterator[OwnTime]:
     start: UUID | None = None
     images: list[dict[str, Any]] = []
     is_first, is_own = True, False
+    last: UUID | None = None
     for change in log.filter(operation__in=_OF_ROWS).order_by("id").iterator(_CHUNK):
         known = sides_of_change(target, change) if change.pk in own else frozenset()
         # A change of the key has one side under each.
@@ -83,15 +85,29 @@ def own_times(target: Target, key: str) -> Iterator[OwnTime]:
         images += [getattr(change, side) for side in SIDES if side in sides and getattr(change, side)]
         # What is deleted along with a row may come after it.
         stays = is_own if change.operation == "DELETE" else "after" in sides
+        is_new = change.operation == "CREATE"
+        since = arrival(change.pk, last if is_new else change.pk)
         if is_own and not stays:
-            yield OwnTime(start, change.pk, images)
+            yield OwnTime(start, since, images)
             images = []
         if stays and not is_own:
-            # What refers to a new row may come before it in its transaction.
-            start = None if is_first and change.operation == "CREATE" else change.pk
-        is_own, is_first = stays, False
+            start = None if is_first and is_new else since
+        is_own, is_first, last = stays, False, change.pk
     if is_own:
         yield OwnTime(start, None, images)
+
+
+def arrival(change: UUID, last: UUID | None) -> UUID:
+    """Return the id from which on rows may refer to a row that comes to a key with a change.
+
+    They may come before it in its transaction, if nothing else had the key in that.
+
+    Args:
+        change: The id of the change.
+        last: The id of the last change of what had the key before, if anything had it.
+    """
+    first = UUID(bytes=first_id(change.bytes))
+    return change if last is not None and last >= first else first
 
 
 def sides_of_change(target: Target, change: Change) -> frozenset[str]:

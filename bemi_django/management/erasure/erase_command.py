@@ -13,12 +13,15 @@ from bemi_django.erasure.erase import erase, erase_keys
 from bemi_django.erasure.plan import ErasurePlan, plan_erasure
 from bemi_django.events.operator_context import operator_context
 from bemi_django.management.archive.archive_command import require
+from bemi_django.management.erasure.archived_months import said_of_archived_months
 from bemi_django.management.erasure.former_tables import said_of_former_tables
 from bemi_django.management.erasure.named_object import object_named
 from bemi_django.management.subcommand import INTERRUPTED, add_subcommand
 from bemi_django.management.verify_command import watching
 from bemi_django.status.units import as_bytes
 from bemi_django.status.worker_status import read_worker
+
+_UNKNOWN = "whose rows referred to it then is not known: they are taken for those of the object"
 
 
 def add_erase(added: Any) -> ArgumentParser:
@@ -149,6 +152,8 @@ def _print(command: BaseCommand, plan: ErasurePlan) -> int:
                 "but not what it has of related rows while they referred to nobody, if the log does not have "
                 "the change by which they left it or came to it"
             )
+            for line in said_of_archived_months(_UNKNOWN):
+                command.stdout.write(line)
     return number
 
 

@@ -11,11 +11,13 @@ from django.core.management.base import BaseCommand, CommandError
 from bemi_django.disclosure.disclosed import Disclosure
 from bemi_django.disclosure.export import export
 from bemi_django.events.operator_context import record_command
+from bemi_django.management.erasure.archived_months import said_of_archived_months
 from bemi_django.management.erasure.former_tables import said_of_former_tables
 from bemi_django.management.erasure.named_object import object_named
 from bemi_django.management.subcommand import add_reason, add_subcommand
 
 _COMMAND = "bemi subject"
+_LACKING = "what they have of it is not among this"
 
 
 def add_subject(added: Any) -> ArgumentParser:
@@ -57,8 +59,10 @@ def export_subject(command: BaseCommand, database: str, options: dict[str, Any])
         BemiError: A file cannot be written, or it cannot be recorded who has it written.
     """
     disclosure = Disclosure(object_named(options["object"], database), database, options["related"])
+    archived = list(said_of_archived_months(_LACKING))
     if disclosure.is_empty:
-        raise CommandError("the log has no changes of it: check the key, and that 'bemi run' is running")
+        message = "the log has no changes of it: check the key, and that 'bemi run' is running"
+        raise CommandError("\n".join([message, *archived]))
 
     def record(number: int) -> None:
         details, reason = {"changes": number}, options["reason"]
@@ -66,6 +70,6 @@ def export_subject(command: BaseCommand, database: str, options: dict[str, Any])
 
     # Nobody gets it without a record of that.
     paths, number = export(disclosure, options["object"], options["export"], record)
-    for line in said_of_former_tables(disclosure.targets, database, _COMMAND):
+    for line in (*said_of_former_tables(disclosure.targets, database, _COMMAND), *archived):
         command.stdout.write(line)
     command.stdout.write(f"{number} changes written to {' and '.join(map(str, paths))}")

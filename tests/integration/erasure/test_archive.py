@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.core.management.base import CommandError
 from django.db import connection, transaction
 
 from bemi_django.archive import storing
@@ -116,8 +117,15 @@ def test_values_are_erased_from_the_log_and_the_archive_alike(archive: Path, bem
 
 
 def test_what_only_the_archive_has_is_found_and_counted(archive: Path, bemi: Bemi) -> None:
+    subject = "subject", NAME, "--export", str(archive / "ann.json")
+    assert "archive" not in bemi(*subject).replace(str(archive), "")
     write(20, SECOND, database=connection.settings_dict["NAME"], table="visitor", primary_key="7")
     remove(FIRST)
+    said = f"only the archive has the months {FIRST}, and "
+    with pytest.raises(CommandError, match=f"{said}.*'manage.py bemi import {FIRST}'"):
+        bemi(*subject)
+    subject = "subject", "public.visitor:7", "--export", str(archive / "other.json")
+    assert said in bemi(*subject) and said in bemi("erase", NAME, "--related", "--dry-run")
     printed = bemi("erase", NAME, *REASON)
     assert "3 changes of 2 rows erased" in printed
     assert "Ann" not in text_of(archive)

@@ -55,7 +55,7 @@ class ContextMasks:
         self,
         rules: Rules,
         failed: Failed = ignore_failure,
-        tables: Callable[[Collection[str]], Collection[str]] = lambda names: (),
+        tables: Callable[[frozenset[str]], Collection[str]] = lambda names: (),
     ) -> None:
         self._rules = rules
         #: Whether anything is masked.

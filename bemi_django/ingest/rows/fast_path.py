@@ -93,17 +93,19 @@ class FastPath:
             return self._give_way("unreadable value")
         if effect is None:
             return self._give_way("value not sent")
+        operation, before, after, key, old_key = effect
         header = stitcher.claim(relation, lsn, layout.named_by)
         if layout.selection is not None and layout.selection.omits(
-            *effect[1:3],
-            is_update=effect[0] is _UPDATE,
+            before,
+            after,
+            is_update=operation is _UPDATE,
             is_unchanged=lambda: _is_unchanged(data),
             is_masked_changed=lambda: layout.differs_in_masked(*self._rows(data)),
             omissions=writer.omissions,
             sequence=writer.sequence_of(header.begin),
         ):
             return OMITTED, header
-        return writer.assemble(layout, header, *effect), header
+        return writer.assemble(layout, header, operation, before, after, key, old_key), header
 
     def _rows(self, data: bytes) -> tuple[Row | None, Row | None]:
         message = self._decode(data)

@@ -53,8 +53,10 @@ class LargeObject:
             self._parts += opening + label(layout.names[number]), _part(encoders[number], row[number])
             opening = b", "
         self._parts.append(b"}" if order else b"{}")
-        #: Bytes of the object.
-        self.size = sum(map(len, self.pieces()))
+        self._size = sum(map(len, self.pieces()))
+
+    def __len__(self) -> int:
+        return self._size
 
     def __bytes__(self) -> bytes:
         return joined(self.pieces())
@@ -82,10 +84,10 @@ class LargeCopyRow:
         self._parts: list[bytes | LargeObject] = [head]
         for row in rows:
             if isinstance(row, LargeObject):
-                self._parts.append(jsonb_head(row.size))
+                self._parts.append(jsonb_head(len(row)))
             self._parts.append(row)
         self._parts.append(tail)
-        self._size = sum(part.size if isinstance(part, LargeObject) else len(part) for part in self._parts)
+        self._size = sum(map(len, self._parts))
 
     def __len__(self) -> int:
         return self._size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import Any, cast
 
 from bemi_django.ingest.protocol.messages import Begin, Relation
 from bemi_django.ingest.rows.change_ids import ChangeIds
@@ -179,13 +179,15 @@ class RowWriter:
             self._context, self._context_field = context, jsonb(self.render_context(context))
         if layout.masked and self.notes_masks:
             self.omissions.columns[(*layout.root, layout.masked)] = self._sequence
-        beginning = (
+        parts: tuple[Any, ...] = (
             PACK_ID(ID_SIZE, self._id_high, self._id_low | header.ordinal << ORDINAL_SHIFT),
             layout.head,
             key,
             operation,
-        )
-        end = (
+            PACK_JSONB(len(before) + 1, JSONB_VERSION),
+            before,
+            PACK_JSONB(len(after) + 1, JSONB_VERSION),
+            after,
             self._context_field,
             self._committed_at,
             PACK_INT64(INT64_SIZE, time.time_ns() // 1000 - _EPOCH),
@@ -195,11 +197,9 @@ class RowWriter:
             layout.unavailable if unavailable is None else unavailable,
         )
         if isinstance(before, bytes) and isinstance(after, bytes):
-            head = PACK_JSONB(len(before) + 1, JSONB_VERSION)
-            after_head = PACK_JSONB(len(after) + 1, JSONB_VERSION)
-            return b"".join((*beginning, head, before, after_head, after, *end))
+            return b"".join(parts)
         rows = (jsonb(row) if isinstance(row, bytes) else row for row in (before, after))
-        row = LargeCopyRow(b"".join(beginning), rows, b"".join(end))
+        row = LargeCopyRow(b"".join(parts[:4]), rows, b"".join(parts[8:]))
         # It stands for the bytes wherever rows are handed on.
         return cast(bytes, row) if len(row) > LARGE else bytes(row)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from bemi_django.masking import flat_types
@@ -39,6 +39,10 @@ JOIN pg_namespace rn ON rn.oid = r.relnamespace
 """.replace("{oid}", flat_types.OID.format("a.atttypid"))
 
 
+#: The greatest number of answers that are remembered: an application has few statements.
+_MOST_ANSWERS = 256
+
+
 class WrittenTables:
     """Asks about the tables that statements name, and remembers them until there is DDL.
 
@@ -52,14 +56,25 @@ class WrittenTables:
         self._rules = rules
         self._present: dict[str, list[str]] = {}
         self._known: dict[str, bool] = {}
+        self._answers: dict[frozenset[str], list[str]] = {}
 
     def forget(self) -> None:
         """Forget what is known of tables."""
         self._present.clear()
         self._known.clear()
+        self._answers.clear()
 
-    def masked(self, names: Iterable[str]) -> list[str]:
+    def masked(self, names: frozenset[str]) -> list[str]:
         """Return those of some names, in lower case, by which masked columns may be written."""
+        answer = self._answers.get(names)
+        if answer is None:
+            answer = self._masked(names)
+            if len(self._answers) >= _MOST_ANSWERS:
+                self._answers.clear()
+            self._answers[names] = answer
+        return answer
+
+    def _masked(self, names: frozenset[str]) -> list[str]:
         if not self._present:
             for (name,) in self._rows(_NAMES, []):
                 self._present.setdefault(name.lower(), []).append(name)

@@ -21,6 +21,7 @@ from bemi_django.ingest.destination.checkpoint import Checkpoints
 from bemi_django.ingest.stream.connections import connect_destination, connect_source
 from bemi_django.masking.references import masked_key
 from bemi_django.schema.locking import Claim
+from bemi_django.schema.replication.recorded_name import recorded_name
 from bemi_django.verification.moment import wait_for_log
 from bemi_django.verification.table.tracked_table import tracked_tables
 
@@ -103,18 +104,22 @@ def baseline(config: WorkerConfig, options: BaselineOptions) -> Iterator[Baselin
         with source.cursor() as cursor:
             # Rows that are hidden would be left out.
             cursor.execute("SET row_security = off; SET lock_timeout = '10s'")
+            with destination.cursor() as log:
+                database = recorded_name(cursor, log, config.slot)
+        recording = _Recording(config, source, destination, database, options)
         for table in tracked_tables(source, config.publication, options.only):
             with source.cursor() as cursor:
                 cursor.execute(_LEAVES, {"table": table.oid})
                 leaves = [leaf for (leaf,) in cursor.fetchall()]
             for leaf in leaves:
-                yield _Recording(config, source, destination, options).record(leaf, table.name)
+                yield recording.record(leaf, table.name)
 
 
 class _Recording(NamedTuple):
     config: WorkerConfig
     source: Any
     destination: Any
+    database: str
     options: BaselineOptions
 
     def record(self, oid: int, tracked: str) -> Baselined:
@@ -225,7 +230,7 @@ class _Recording(NamedTuple):
         if self.options.sink:
             recorded = ranges.left(standing.range) if self._history() == record.history else None
         else:
-            recorded = ranges.recorded(self.destination, self.config.slot, moment.database, standing.range)
+            recorded = ranges.recorded(self.destination, self.config.slot, self.database, standing.range)
         if recorded is None and self._history() != record.history:
             raise BemiError("the log has begun a new history meanwhile: run the command again")
         ranges.close(standing.range, recorded)

@@ -25,7 +25,7 @@ _LOW = "SELECT pg_logical_emit_message(false, '_bemi_baseline', 'low')::text"
 _HIGH = "SELECT pg_logical_emit_message(true, '_bemi_baseline', 'high')"
 # Sooner than the server looks for deadlocks: those who change rows are not to lose.
 _GIVE_WAY = "SET LOCAL lock_timeout = '200ms'"
-_MOMENT = "SELECT current_database(), pg_current_snapshot()::text, pg_current_wal_insert_lsn() - '0/0'"
+_MOMENT = "SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn() - '0/0'"
 _ENCODING = "SELECT CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END"
 _REFUSED = """
 SELECT reason FROM _bemi.dead_letters
@@ -101,8 +101,8 @@ class Ranges:
     def moment(self) -> Moment:
         """Return a moment after the ranges that were read."""
         self._cursor.execute(_MOMENT)
-        database, snapshot, lsn = self._cursor.fetchone()
-        return Moment(database, snapshot, int(lsn))
+        snapshot, lsn = self._cursor.fetchone()
+        return Moment(snapshot, int(lsn))
 
     def refusal(self, destination: Any, slot: str, range_: OpenRange) -> str | None:
         """Return why the worker could not take a range; None if it could."""

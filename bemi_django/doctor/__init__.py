@@ -23,5 +23,4 @@ bemi.D018  the queue of BEMI_SINK cannot be reached
 bemi.D019  the stream of the queue would lose changes
 bemi.D020  what the queue has acknowledged may be lost with a machine
 bemi.D021  partitions of tracked tables are foreign tables, whose changes are not recorded
-bemi.D022  the log has changes under a former name of the database
 """

@@ -13,7 +13,6 @@ from bemi_django.checks import check_databases, check_settings
 from bemi_django.doctor import (
     append_only_log,
     connection,
-    former_name,
     known_tables,
     queue,
     rights,
@@ -91,7 +90,6 @@ def _of_installation(source: str, is_installed: bool) -> Iterator[Finding]:
     if is_installed:
         yield from rights.findings(source)
         yield from append_only_log.findings()
-        yield from former_name.findings(source)
         return
     if creatable_event_triggers(source) < 2:
         yield Finding(

@@ -26,6 +26,7 @@ from bemi_django.ingest.stitching.stitched import Stitched, read_again
 from bemi_django.ingest.stitching.validation import storable_json
 from bemi_django.ingest.stream.connections import connect_calculator, connect_destination, connect_source
 from bemi_django.schema import append_only
+from bemi_django.schema.replication.recorded_name import recorded_name
 from bemi_django.wire.ids import sequence_in
 from bemi_django.wire.sequence import HistoryStart, history_of
 
@@ -97,7 +98,7 @@ def retry(
         closing(connect_destination(config)) as destination,
         closing(Calculator(lambda: connect_calculator(config), server)) as calculator,
     ):
-        writer = _writer(server, calculator, config)
+        writer = _writer(server, destination, calculator, config)
         with destination, destination.cursor() as cursor:
             cursor.execute(_PRUNE.format(log=destination.log.replace("%", "%%")), [config.slot])
             removed = cursor.rowcount
@@ -113,13 +114,15 @@ def retry(
     return RetriedLetters(mended, kept, removed)
 
 
-def _writer(server: Any, calculator: Calculator, config: WorkerConfig) -> RowWriter:
+def _writer(server: Any, destination: Any, calculator: Calculator, config: WorkerConfig) -> RowWriter:
     with server.cursor() as cursor:
         cursor.execute(
-            "SELECT (pg_control_system()).system_identifier::text, current_database(), "
+            "SELECT (pg_control_system()).system_identifier::text, "
             "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
         )
-        system_identifier, database, xid = cursor.fetchone()
+        system_identifier, xid = cursor.fetchone()
+        with destination, destination.cursor() as log:
+            database = recorded_name(cursor, log, config.slot)
     catalog = LayoutCatalog(server, database, calculator, config.selection, config.masking)
     # Whether the rows are sealed or not: there are few of them.
     catalog.is_canonical = True

@@ -10,6 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from bemi_django.schema.coverage import summary
+from bemi_django.schema.database_names import database_name, server_name
 from bemi_django.status.recording import Recording, problems_of, read_recording
 from bemi_django.status.units import as_bytes
 from bemi_django.status.worker_status import WorkerStatus
@@ -46,6 +47,7 @@ def as_json(found: Recording) -> dict[str, Any]:
     log_end = None if end is None else {**end._asdict(), "counters": dict(end.counters)}
     return {
         "database": found.database,
+        "recorded_as": database_name(found.database),
         "problems": list(problems_of(found)),
         "worker": {**worker, "log_end": log_end},
         "log": found.log._asdict(),
@@ -73,6 +75,9 @@ def as_json(found: Recording) -> dict[str, Any]:
 def _lines(found: Recording) -> Iterator[tuple[str, str]]:
     worker, log = found.worker, found.log
     yield "worker", f"{worker.state} (slot {worker.slot})"
+    present, recorded = server_name(found.database), database_name(found.database)
+    if present != recorded:
+        yield "database", f"{present}, which the log has as {recorded}"
     if worker.wal_status:
         seconds = "" if math.isnan(worker.lag_seconds) else f", {worker.lag_seconds:.1f} s"
         yield "lag", f"{as_bytes(worker.lag_bytes)}{seconds}"

@@ -17,6 +17,7 @@ from bemi_django.restoration.identities import continue_identities
 from bemi_django.restoration.logged_table import LoggedFacts, LoggedTable
 from bemi_django.restoration.new_table import Name, NewTable, create
 from bemi_django.restoration.swap import swap
+from bemi_django.schema.replication.recorded_name import recorded_name
 from bemi_django.time_travel.moments import Moment
 from bemi_django.verification.moment import take_moment, wait_for_log
 from bemi_django.wire import CONTEXT_SETTING, SKIP_KEY
@@ -93,9 +94,11 @@ def restore_table(
     """
     with closing(connect_source(config)) as source, closing(connect_destination(config)) as destination:
         destination.set_session(autocommit=True)
+        with source.cursor() as cursor, destination.cursor() as log:
+            database = recorded_name(cursor, log, config.slot)
         at = take_moment(source)
         wait_for_log(source, destination, config.slot, at, PATIENCE_SECONDS)
-        logged = LoggedTable(destination, config.slot, at.database, *old)
+        logged = LoggedTable(destination, config.slot, database, *old)
         if isinstance(moment, str) and parse_lsn(moment) > at.lsn:
             raise HistoryError(f"{moment} is in the future: the server's WAL ends at {format_lsn(at.lsn)}")
         bound, when = _bound(logged, moment)

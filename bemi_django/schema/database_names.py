@@ -1,37 +1,55 @@
-"""The names under which servers know the databases of ``DATABASES``.
+"""The names under which the log and the servers know the databases of ``DATABASES``.
 
-The log stores ``current_database()``. ``NAME`` can be something else: an alias of PgBouncer, or empty with a
-connection service. So the server is asked, once for each alias and its settings.
+``NAME`` can be something else: an alias of PgBouncer, or empty with a connection service. So the server is
+asked, once for each alias and its settings, and the log, which keeps the name that a database had.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bemi_django import destinations
+from bemi_django.schema.replication.recorded_name import recorded_name
 
 #: Seconds until a server that could not be reached is asked again by :func:`assumed_name`.
 _RETRY_AFTER = 60.0
 
 _SERVER = "SELECT (pg_catalog.pg_control_system()).system_identifier"
 
+_IS_HERE = "SELECT pg_catalog.current_database()"
+
 _names: dict[str, tuple[Hashable, str]] = {}
+_recorded: dict[str, tuple[Hashable, str]] = {}
 _servers: dict[str, tuple[Hashable, str]] = {}
 _unreachable_until: dict[str, float] = {}
 
 
-def database_name(alias: str) -> str:
+def server_name(alias: str) -> str:
     """Return the name that the server has for the database of an alias.
 
     Raises:
         DatabaseError: The server cannot be reached.
     """
-    return _known(_names, alias, "SELECT pg_catalog.current_database()")
+    return _known(_names, _identifying(connections[alias]), alias, lambda: _ask(connections[alias], _IS_HERE))
+
+
+def database_name(alias: str) -> str:
+    """Return the name that the log has for the database of an alias, or will have.
+
+    Raises:
+        DatabaseError: The server or the database of the log cannot be reached.
+    """
+    log = destinations.first()
+    if connections[alias].vendor != "postgresql" or connections[log].vendor != "postgresql":
+        return server_name(alias)
+    settings = _identifying(connections[alias]), _identifying(connections[log])
+    return _known(_recorded, settings, alias, lambda: _recorded_name(connections[alias], connections[log]))
 
 
 def are_one_database(*aliases: str) -> bool:
@@ -40,7 +58,7 @@ def are_one_database(*aliases: str) -> bool:
     Raises:
         DatabaseError: A server cannot be reached.
     """
-    return len({(_known(_servers, alias, _SERVER), database_name(alias)) for alias in aliases}) == 1
+    return len({(_server(alias), server_name(alias)) for alias in aliases}) == 1
 
 
 def assumed_name(alias: str) -> str:
@@ -76,12 +94,17 @@ def aliases_of(database: str) -> list[str]:
     )
 
 
-def _known(answers: dict[str, tuple[Hashable, str]], alias: str, question: str) -> str:
+def _server(alias: str) -> str:
     connection = connections[alias]
-    settings = _identifying(connection)
+    return _known(_servers, _identifying(connection), alias, lambda: _ask(connection, _SERVER))
+
+
+def _known(
+    answers: dict[str, tuple[Hashable, str]], settings: Hashable, alias: str, ask: Callable[[], str]
+) -> str:
     known = answers.get(alias)
     if known is None or known[0] != settings:
-        known = answers[alias] = settings, _ask(connection, question)
+        known = answers[alias] = settings, ask()
     return known[1]
 
 
@@ -94,10 +117,21 @@ def _identifying(connection: BaseDatabaseWrapper) -> Hashable:
 def _ask(connection: BaseDatabaseWrapper, question: str) -> str:
     if connection.vendor != "postgresql":
         return configured_name(connection.alias)
-    # The driver's own cursor: this is not one of the queries that the application makes.
+    with _own_cursor(connection) as cursor:
+        cursor.execute(question)
+        return str(cursor.fetchone()[0])
+
+
+def _recorded_name(source: BaseDatabaseWrapper, log: BaseDatabaseWrapper) -> str:
+    with _own_cursor(source) as asked, _own_cursor(log) as cursor:
+        return recorded_name(asked, cursor)
+
+
+@contextmanager
+def _own_cursor(connection: BaseDatabaseWrapper) -> Iterator[Any]:
+    """Yield the driver's own cursor: what it is asked is none of the queries that the application makes."""
     with connection.wrap_database_errors:
         connection.ensure_connection()
         driver: Any = connection.connection
         with driver.cursor() as cursor:
-            cursor.execute(question)
-            return str(cursor.fetchone()[0])
+            yield cursor

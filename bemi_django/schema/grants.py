@@ -8,7 +8,7 @@ from django.db import connections
 
 from bemi_django import conf
 from bemi_django.schema import append_only, computation, installed, ownership
-from bemi_django.schema.database_names import database_name
+from bemi_django.schema.database_names import server_name
 from bemi_django.schema.sql import quote
 
 _HAS_ROLE = """
@@ -131,7 +131,7 @@ def _for_handlers(alias: str, handlers: str) -> Iterator[str]:
 
 
 def _way_in(alias: str, role: str, *schemas: str) -> Iterator[str]:
-    yield f"GRANT CONNECT ON DATABASE {quote(database_name(alias))} TO {role};"
+    yield f"GRANT CONNECT ON DATABASE {quote(server_name(alias))} TO {role};"
     yield f"GRANT USAGE ON SCHEMA {', '.join(('_bemi', *schemas))} TO {role};"
 
 
@@ -154,4 +154,4 @@ def _is_same_server(*aliases: str) -> bool:
 
 
 def _place(alias: str) -> str:
-    return f"{alias}: database {database_name(alias)}"
+    return f"{alias}: database {server_name(alias)}"

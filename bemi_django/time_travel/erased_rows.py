@@ -14,7 +14,7 @@ MOST = 10_000
 _TABLES = """
 SELECT "table", array_agg(DISTINCT k.name)
 FROM {log} CROSS JOIN LATERAL jsonb_array_elements_text(context -> 'columns') k (name)
-WHERE operation = 'ERASED' AND id > %s::uuid AND database = current_database() AND primary_key IS NOT NULL
+WHERE operation = 'ERASED' AND id > %s::uuid AND database = %s AND primary_key IS NOT NULL
 GROUP BY "table"
 """
 # Executed with the path of the past: all names have their schema.
@@ -25,7 +25,7 @@ FROM {log} c
 WHERE c."table" OPERATOR(pg_catalog.=) %s::pg_catalog.text
     AND c.operation OPERATOR(pg_catalog.=) 'ERASED'::pg_catalog.text
     AND c.id OPERATOR(pg_catalog.>) %s::pg_catalog.uuid
-    AND c.database OPERATOR(pg_catalog.=) pg_catalog.current_database()::pg_catalog.text
+    AND c.database OPERATOR(pg_catalog.=) %s::pg_catalog.text
     AND c.primary_key {keys}
 """
 _ALL = _ROWS.replace("{keys}", "IS NOT NULL LIMIT %s")
@@ -43,8 +43,8 @@ class ErasedRows:
 
     def __init__(self, cursor: Any, snapshot: Snapshot, bound: str) -> None:
         self._log = snapshot.log
-        self._bound = bound
-        cursor.execute(_TABLES.format(log=self._log), [bound])
+        self._since = bound, snapshot.database
+        cursor.execute(_TABLES.format(log=self._log), self._since)
         self._tables = {table: frozenset(columns) for table, columns in cursor.fetchall()}
         self._rows: dict[str, dict[str, set[str]] | None] = {}
 
@@ -61,11 +61,11 @@ class ErasedRows:
             key: The key of the row.
         """
         if table not in self._rows:
-            found = self._read(alias, _ALL, [table, self._bound, MOST + 1])
+            found = self._read(alias, _ALL, [table, *self._since, MOST + 1])
             self._rows[table] = _by_key(found) if len(found) <= MOST else None
         rows = self._rows[table]
         if rows is None:
-            rows = _by_key(self._read(alias, _ONE, [table, self._bound, key]))
+            rows = _by_key(self._read(alias, _ONE, [table, *self._since, key]))
         return rows.get(key, set())
 
     def _read(self, alias: str, query: str, parameters: list[Any]) -> list[tuple[str, list[str]]]:

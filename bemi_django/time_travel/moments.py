@@ -32,14 +32,14 @@ PastMoment = Moment | JustBefore
 
 _OF_TRANSACTION = """
 SELECT max(_bemi.sequence_v1(id)) FROM {log}
-WHERE transaction_id = %s AND database = current_database() AND NOT diverged
+WHERE transaction_id = %s AND database = %s AND NOT diverged
 """
 _OF_LSN = "SELECT _bemi.sequence_v1(%s::text, %s::pg_lsn)"
 # The second column tells whether the log has nothing later.
 _OF_TIME = """
 SELECT _bemi.sequence_at_v1(%s), coalesce((
     SELECT committed_at <= %s FROM {log}
-    WHERE database = current_database() AND operation NOT IN ('EVENT', 'ERASED')
+    WHERE database = %s AND operation NOT IN ('EVENT', 'ERASED')
     ORDER BY id DESC LIMIT 1
 ), true)
 """
@@ -94,13 +94,13 @@ def locate(cursor: Any, snapshot: Snapshot, moment: PastMoment) -> LogPosition:
     """
     if isinstance(moment, JustBefore):
         # No commit can be between: positions are those of commits.
-        found = _of_change(cursor, moment.change)
+        found = _of_change(snapshot, moment.change)
         return LogPosition(found.position - 1, None, f"what was before {found.said}")
     if isinstance(moment, Change):
-        return _of_change(cursor, moment)
+        return _of_change(snapshot, moment)
     if isinstance(moment, datetime):
         time = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
-        cursor.execute(_OF_TIME.format(log=snapshot.log), [with_usual_offset(time)] * 2)
+        cursor.execute(_OF_TIME.format(log=snapshot.log), [*[with_usual_offset(time)] * 2, snapshot.database])
         position, is_end = cursor.fetchone()
         if is_end:
             position = late.position_at(snapshot.late, time, position)
@@ -108,7 +108,7 @@ def locate(cursor: Any, snapshot: Snapshot, moment: PastMoment) -> LogPosition:
     if isinstance(moment, int) and not isinstance(moment, bool):
         if not 0 <= moment < 2**63:
             raise HistoryError("the number is not a moment: a transaction id is a 64-bit integer")
-        cursor.execute(_OF_TRANSACTION.format(log=snapshot.log), [moment])
+        cursor.execute(_OF_TRANSACTION.format(log=snapshot.log), [moment, snapshot.database])
         (position,) = cursor.fetchone()
         known = [change.position for change in snapshot.late if change.transaction == moment]
         if (position := position or max(known, default=None)) is None:
@@ -123,9 +123,8 @@ def locate(cursor: Any, snapshot: Snapshot, moment: PastMoment) -> LogPosition:
     raise HistoryError(f"{moment!r} is not a moment: pass a datetime, an LSN, a transaction id or a change")
 
 
-def _of_change(cursor: Any, change: Change) -> LogPosition:
-    cursor.execute("SELECT current_database()")
-    if cursor.fetchone()[0] != change.database:
+def _of_change(snapshot: Snapshot, change: Change) -> LogPosition:
+    if change.database != snapshot.database:
         raise HistoryError(
             f"the change {change.pk} was made in the database {change.database!r}: pass using=, its alias"
         )

@@ -36,7 +36,7 @@ SELECT pg_catalog.to_regclass(pg_catalog.format(
 # Older changes were dropped with the partition of their month, by somebody who did not note what they were.
 _OLDEST = """
 SELECT _bemi.sequence_v1(id), committed_at AT TIME ZONE 'UTC' FROM {log}
-WHERE database = current_database() AND NOT EXISTS (SELECT FROM _bemi.prunings WHERE months <> '{{}}')
+WHERE database = %s AND NOT EXISTS (SELECT FROM _bemi.prunings WHERE months <> '{{}}')
 AND %s < (
     SELECT (min(m.first) AT TIME ZONE 'UTC' - interval '1 month') AT TIME ZONE 'UTC' FROM _bemi.months_v1() m)
 ORDER BY id LIMIT 1
@@ -54,7 +54,8 @@ FROM (
 """
 _SET = """
 SELECT set_config('bemi.as_of', %s, true), set_config('bemi.as_of_late', %s, true),
-       set_config('bemi.as_of_unknown', %s, true), set_config('bemi.as_of_hidden', %s, true),
+       set_config('bemi.as_of_database', %s, true), set_config('bemi.as_of_unknown', %s, true),
+       set_config('bemi.as_of_hidden', %s, true),
        -- Compiling would take longer than running most queries.
        set_config('jit', 'off', true)
 """
@@ -181,12 +182,13 @@ def go(cursor: Any, past: Past) -> Past:
         **tracked_later(past.tables, past.position),
     }
     unknown.update(broken(cursor, past.snapshot, past.position, bound))
-    unknown.update(removed(cursor, past.position, bound))
+    unknown.update(removed(cursor, past.snapshot, past.position, bound))
     erased = ErasedRows(cursor, past.snapshot, bound)
     past = past._replace(hidden=past.redirection.of_past(omitted.hidden(position)), erased=erased)
     exchanging = {(table.schema, table.name) for table in past.tables if table.may_exchange}
     changes = late.rendered(past.snapshot.late, uuid.UUID(bound), exchanging)
-    cursor.execute(_SET, [bound, changes, json.dumps(unknown), json.dumps(past.hidden)])
+    seen = bound, changes, past.snapshot.database, json.dumps(unknown), json.dumps(past.hidden)
+    cursor.execute(_SET, seen)
     return past
 
 
@@ -202,7 +204,7 @@ def _check_start(cursor: Any, past: Past) -> None:
             f"{past.position.said} is before {complete_from(snapshot.start, snapshot.started_at)}",
             snapshot.started_at,
         )
-    cursor.execute(_OLDEST.format(log=snapshot.log), [snapshot.started_at])
+    cursor.execute(_OLDEST.format(log=snapshot.log), [snapshot.database, snapshot.started_at])
     oldest = cursor.fetchone()
     if oldest is not None and past.position.is_before(kept := oldest[0], time := late.in_utc(oldest[1])):
         raise BeforeHistory(

@@ -26,7 +26,7 @@ _BREAKS = """
 SELECT operation, schema, "table", _bemi.sequence_v1(id), committed_at AT TIME ZONE 'UTC',
        context ->> 'reason'
 FROM {log}
-WHERE operation IN ('GAP', 'SKIPPED', 'TRUNCATE') AND id > %s::uuid AND database = current_database()
+WHERE operation IN ('GAP', 'SKIPPED', 'TRUNCATE') AND id > %s::uuid AND database = %s
     AND NOT diverged
     AND pg_visible_in_snapshot(transaction_id::text::xid8, %s::pg_snapshot)
 ORDER BY id
@@ -35,7 +35,7 @@ ORDER BY id
 _REMOVED = """
 SELECT schema, "table", _bemi.sequence_v1(max(last::text COLLATE "C")::uuid),
        max(committed_at) AT TIME ZONE 'UTC'
-FROM _bemi.completeness WHERE database = current_database() AND (last > %s::uuid OR committed_at > %s)
+FROM _bemi.completeness WHERE database = %s AND (last > %s::uuid OR committed_at > %s)
 GROUP BY schema, "table"
 """
 
@@ -91,11 +91,12 @@ def tracked_later(tables: Iterable[PastTable], position: LogPosition) -> dict[st
     return later
 
 
-def removed(cursor: Any, moment: LogPosition, bound: str) -> dict[str, str]:
+def removed(cursor: Any, snapshot: Snapshot, moment: LogPosition, bound: str) -> dict[str, str]:
     """Return why the past of tables is not known from whose log changes after the moment were removed.
 
     Args:
         cursor: A cursor of the transaction that goes back.
+        snapshot: What it sees.
         moment: The moment.
         bound: The greatest id of a change up to it.
 
@@ -105,7 +106,7 @@ def removed(cursor: Any, moment: LogPosition, bound: str) -> dict[str, str]:
     Raises:
         HistoryError: A gap was removed: nothing is known.
     """
-    cursor.execute(_REMOVED, [bound, moment.time])
+    cursor.execute(_REMOVED, [snapshot.database, bound, moment.time])
     found = {}
     for schema, table, position, time in cursor.fetchall():
         committed_at = late.in_utc(time)
@@ -122,7 +123,7 @@ def removed(cursor: Any, moment: LogPosition, bound: str) -> dict[str, str]:
 
 def broken(cursor: Any, snapshot: Snapshot, moment: LogPosition, bound: str) -> dict[str, str]:
     """Return why the past of tables is not known across a change such as TRUNCATE, in the same way."""
-    cursor.execute(_BREAKS.format(log=snapshot.log), [bound, snapshot.snapshot])
+    cursor.execute(_BREAKS.format(log=snapshot.log), [bound, snapshot.database, snapshot.snapshot])
     breaks = [(*row[:4], late.in_utc(row[4]), row[5]) for row in cursor.fetchall()] + [
         (change.operation, change.schema, change.table, change.position, change.committed_at, None)
         for change in snapshot.late

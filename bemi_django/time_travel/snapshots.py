@@ -13,8 +13,7 @@ from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from bemi_django import conf
-from bemi_django.exceptions import HistoryError, LogBehind
-from bemi_django.log.live.former_name import FORMER
+from bemi_django.exceptions import LogBehind
 from bemi_django.time_travel import omissions
 from bemi_django.time_travel.late import Late, in_utc
 from bemi_django.time_travel.omissions import PastOmissions
@@ -39,7 +38,8 @@ SELECT pg_current_snapshot()::text,
                                       ELSE pg_current_wal_insert_lsn() END),
        pg_is_in_recovery(), k.sequence, k.start, k.started_at,
        EXISTS (SELECT FROM unnest(k.unseen) xid
-               WHERE NOT pg_visible_in_snapshot(xid::text::xid8, pg_current_snapshot())), k.slot, {former}
+               WHERE NOT pg_visible_in_snapshot(xid::text::xid8, pg_current_snapshot())), k.slot,
+       _bemi.database_v1()
 FROM (SELECT) AS one LEFT JOIN LATERAL ({checkpoint}) k ON true
 """
 _LATE = """
@@ -47,7 +47,7 @@ SELECT id::text, schema, "table", primary_key, previous_primary_key, operation, 
        _bemi.sequence_v1(id), unavailable::text, transaction_id, committed_at AT TIME ZONE 'UTC',
        pg_visible_in_snapshot(transaction_id::text::xid8, %s::pg_snapshot)
 FROM {log}
-WHERE id > _bemi.bound_v1(%s) AND id <= _bemi.bound_v1(%s) AND database = current_database() AND NOT diverged
+WHERE id > _bemi.bound_v1(%s) AND id <= _bemi.bound_v1(%s) AND database = %s AND NOT diverged
     AND operation NOT IN ('EVENT', 'ERASED')
 ORDER BY id LIMIT %s
 """
@@ -61,7 +61,8 @@ class Snapshot(NamedTuple):
 
     Positions are sequence numbers. The log of ``slot`` is complete from ``start`` to ``checkpoint``. ``late``
     are the changes committed by ``position`` that the log does not show in this snapshot. ``log`` is its
-    table, for queries with parameters. ``omissions`` are what was left out of it.
+    table, for queries with parameters, and ``database`` the name that it has for the database. ``omissions``
+    are what was left out of it.
     """
 
     log: str
@@ -72,6 +73,7 @@ class Snapshot(NamedTuple):
     start: int
     started_at: datetime
     slot: str
+    database: str
     late: tuple[Late, ...] = ()
     omissions: PastOmissions = PastOmissions()
 
@@ -83,26 +85,20 @@ def take(connection: BaseDatabaseWrapper, log: str) -> Snapshot | None:
 
     Raises:
         LogBehind: There is no log of this database yet.
-        HistoryError: The log has its changes under a name that the database had.
     """
     with connection.cursor() as cursor:
-        query = _LOOK.format(checkpoint=_CHECKPOINT, former=FORMER.format(log=log))
-        cursor.execute(query, [conf.publication()])
-        snapshot, position, is_standby, checkpoint, start, started_at, is_ahead, slot, former = (
+        cursor.execute(_LOOK.format(checkpoint=_CHECKPOINT), [conf.publication()])
+        snapshot, position, is_standby, checkpoint, start, started_at, is_ahead, slot, database = (
             cursor.fetchone()
         )
         omitted = PastOmissions() if slot is None else omissions.read(cursor, slot)
     if checkpoint is None:
         raise LogBehind("this database has no log yet: run 'manage.py bemi run'")
-    if former is not None:
-        raise HistoryError(
-            f"the log begins with changes of the database {former}, which the server does not have: if this "
-            "one had the name, run 'manage.py bemi doctor', which says how the log gets the new one"
-        )
     if is_ahead:
         return None
     begun = in_utc(started_at)
-    return Snapshot(log, snapshot, position, is_standby, checkpoint, start, begun, slot, omissions=omitted)
+    where = checkpoint, start, begun, slot, database
+    return Snapshot(log, snapshot, position, is_standby, *where, omissions=omitted)
 
 
 def completed(snapshot: Snapshot, using: str) -> Snapshot | None:
@@ -120,7 +116,8 @@ def completed(snapshot: Snapshot, using: str) -> Snapshot | None:
         _wait(cursor, snapshot)
         # The next commit may begin exactly where the checkpoint ends.
         beyond = snapshot.checkpoint - 8
-        parameters: list[Any] = [snapshot.snapshot, beyond, snapshot.position, MOST_LATE + 1]
+        bounds = beyond, snapshot.position
+        parameters: list[Any] = [snapshot.snapshot, *bounds, snapshot.database, MOST_LATE + 1]
         cursor.execute(_LATE.format(log=snapshot.log), parameters)
         rows = [Late(*row) for row in cursor.fetchall()]
         late = tuple(row._replace(committed_at=in_utc(row.committed_at)) for row in rows)

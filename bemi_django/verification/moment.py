@@ -26,7 +26,6 @@ WHERE h.slot = %s AND h.system_identifier <> k.system_identifier
 class Moment(NamedTuple):
     """A snapshot of the source: ``snapshot`` as PostgreSQL prints it, ``lsn`` in bytes of WAL."""
 
-    database: str
     snapshot: str
     lsn: int
 
@@ -39,11 +38,11 @@ def take_moment(source: Any) -> Moment:
     """
     with source.cursor() as cursor:
         cursor.execute(
-            "SELECT pg_catalog.current_database(), pg_catalog.pg_current_snapshot()::pg_catalog.text, "
+            "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text, "
             "pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0')"
         )
-        database, snapshot, lsn = cursor.fetchone()
-    return Moment(database, snapshot, int(lsn))
+        snapshot, lsn = cursor.fetchone()
+    return Moment(snapshot, int(lsn))
 
 
 def wait_for_log(

@@ -17,6 +17,7 @@ from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.stream.connections import connect_destination, connect_source, connect_tables
 from bemi_django.masking.references import REFERENCES, referring
 from bemi_django.masking.rules import Rules
+from bemi_django.schema.replication.recorded_name import recorded_name
 from bemi_django.verification.by_image import by_image
 from bemi_django.verification.by_key import by_key
 from bemi_django.verification.log_queries import SKIPPED
@@ -99,6 +100,8 @@ def verify(config: WorkerConfig, options: Options) -> Iterator[Verified]:
             return wait_for_log(server, destination, config.slot, moment, options.patience)
 
         tables = tracked_tables(server, config.publication, options.only)
+        with source.cursor() as cursor, destination.cursor() as log:
+            database = recorded_name(cursor, log, config.slot)
         with snapshot(source):
             moment = take_moment(source)
         start_xid = wait(moment)
@@ -108,7 +111,7 @@ def verify(config: WorkerConfig, options: Options) -> Iterator[Verified]:
             server,
             destination,
             config.slot,
-            moment.database,
+            database,
             start_xid,
             wait,
             options,

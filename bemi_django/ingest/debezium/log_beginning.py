@@ -10,6 +10,7 @@ from bemi_django.ingest.debezium.order import RecordedEnd
 from bemi_django.ingest.destination import lanes
 from bemi_django.ingest.destination.checkpoint import Checkpoints, Origin
 from bemi_django.ingest.destination.histories import Histories
+from bemi_django.schema.replication.recorded_name import recorded_name
 from bemi_django.wire.lane import LanePosition
 from bemi_django.wire.lsn import format_lsn
 from bemi_django.wire.sequence import HistoryStart, lsn_of
@@ -32,13 +33,22 @@ WHERE slot = %s AND lsn < %s::pg_lsn
 
 
 class SourceServer(NamedTuple):
-    """The server of the source, its next transaction id of 64 bits, and the source's oid and name."""
+    """The server of the source, its next transaction id of 64 bits, and the source's oid.
+
+    ``name`` is that of the source in the log, ``server_name`` that on its server.
+    """
 
     system_identifier: str
     timeline: int
     database: int
     next_xid: int
-    name: str
+    server_name: str
+    name: str = ""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that records may have for it, some of which are older than its present one."""
+        return frozenset((self.server_name, self.name))
 
 
 class OpenLog(NamedTuple):
@@ -70,11 +80,18 @@ class OpenLog(NamedTuple):
         return RecordedEnd(lsn_of(self.position.sequence), self.committed_at, is_open, start)
 
 
-def server_of(connection: Any) -> SourceServer:
-    """Return the server of a connection to the source."""
-    with connection.cursor() as cursor:
+def server_of(connection: Any, destination: Any, slot: str) -> SourceServer:
+    """Return the server of a connection to the source.
+
+    Args:
+        connection: The connection.
+        destination: A connection to the database of the log.
+        slot: The name under which the log knows the source.
+    """
+    with connection.cursor() as cursor, destination, destination.cursor() as log:
         cursor.execute(_SERVER)
-        return SourceServer(*cursor.fetchone())
+        found = SourceServer(*cursor.fetchone())
+        return found._replace(name=recorded_name(cursor, log, slot))
 
 
 def find_log(
@@ -140,7 +157,7 @@ def begin_log(destination: Any, slot: str, server: SourceServer, lsn: int) -> Op
     histories = Histories(slot)
     with destination, destination.cursor() as cursor:
         histories.begin(cursor, server.system_identifier, server.timeline, lsn, _REASON)
-        Checkpoints(destination, slot).start(cursor, lsn, server.next_xid, origin)
+        Checkpoints(destination, slot).start(cursor, lsn, server.next_xid, origin, server.name)
         found = histories.read(cursor)
         lanes.begin(cursor, slot, 1, lsn, found, is_queued=False)
         return OpenLog(lanes.read(cursor, slot)[0].position, found, 0, None)

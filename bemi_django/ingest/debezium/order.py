@@ -11,6 +11,7 @@ its commit time.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from typing import NamedTuple
 
 from bemi_django.exceptions import ReplicationError
@@ -49,16 +50,16 @@ class RecordedEnd(NamedTuple):
     start: int = 0
 
 
-def require_database(place: EventPlace, database: str) -> None:
+def require_database(place: EventPlace, names: Collection[str]) -> None:
     """Check that an event is one of the source.
 
     Raises:
         ReplicationError: It is one of another database.
     """
-    if place.database != database:
+    if place.database not in names:
         raise ReplicationError(
-            f"a record of the database {place.database}: this consumer writes the log of {database}; give "
-            "each connector a stream or subject of its own"
+            f"a record of the database {place.database}: this consumer writes the log of "
+            f"{' or '.join(sorted(names))}; give each connector a stream or subject of its own"
         )
 
 

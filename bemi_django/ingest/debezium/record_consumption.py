@@ -76,7 +76,7 @@ class RecordConsumption:
             if config.name_slot is not None:
                 with server.cursor() as cursor, destination, destination.cursor() as log_cursor:
                     self._slot = config.name_slot(cursor, log_cursor)
-            self._server = server_of(server)
+            self._server = server_of(server, destination, self._slot)
             self._log = find_log(destination, self._slot, self._server, source.accept)
             if self._log is not None:
                 self._open(self._log)
@@ -170,7 +170,7 @@ class RecordConsumption:
         try:
             record = read()
             if self._stages is None and (place := place_of(record)) is not None:
-                require_database(place, self._server.name)
+                require_database(place, self._server.names)
                 self._log = begin_log(
                     self._connections.destination, self._slot, self._server, start_before(place)
                 )

@@ -106,7 +106,7 @@ def assemble_stages(
     catalog = LayoutCatalog(connections.server, server.name, connections.calculator, config.selection, masks)
     catalog.is_canonical, catalog.keys = config.is_sealed, connections.keys
     writer = RowWriter(ChangeIds(server.system_identifier, server.name, server.next_xid), catalog.layouts)
-    is_local = is_database(destination, server.system_identifier, server.name)
+    is_local = is_database(destination, server.system_identifier, server.server_name)
     writer.notes_masks = is_local
     writer.ids.histories = log.histories
     writer.render_context = catalog.render_context
@@ -179,7 +179,7 @@ def assemble_stages(
     texts = Texts(lambda query, value: _printed(rows, query, value), records.modes)
     parts = installed.parts(destination.log)
     translator = Translator(
-        server.name,
+        server.names,
         (parts.schema or "", parts.name) if is_local else None,
         CommitOrder(log.end(), log.first_lsn, log.first_number),
         RowMessages(SourceTables(rows), texts),

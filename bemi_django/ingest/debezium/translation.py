@@ -6,6 +6,8 @@ and what cannot be stored becomes a dead letter.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from bemi_django.ingest.debezium.followed import Followed, Outlets, Refusal
 from bemi_django.ingest.debezium.order import STEP, CommitOrder, Uncertain, require_database
 from bemi_django.ingest.debezium.printing import pgoutput
@@ -37,7 +39,7 @@ class Translator:
     """Feed it every record, in their order.
 
     Args:
-        database: The name of the source.
+        names: The names that records may have for the source.
         log: Schema and name of the log, if it is in the source.
         order: Gives transactions their positions.
         rows: Writes the messages of rows.
@@ -47,7 +49,7 @@ class Translator:
 
     def __init__(
         self,
-        database: str,
+        names: Collection[str],
         log: tuple[str, str] | None,
         order: CommitOrder,
         rows: RowMessages,
@@ -55,7 +57,7 @@ class Translator:
         binaries: str = "bytes",
     ) -> None:
         self._binaries = binaries
-        self._database = database
+        self._names = names
         self._log = log
         self._order = order
         self._rows = rows
@@ -81,7 +83,7 @@ class Translator:
         try:
             place = place_of(record)
             if place is not None:
-                require_database(place, self._database)
+                require_database(place, self._names)
                 if place.xid is not None:
                     self._follow(place, record.number)
             event = event_of(record, place, self._binaries)

@@ -16,10 +16,10 @@ SELECT lsn - '0/0', committed_at, start_xid, system_identifier, timeline, public
 FROM _bemi.checkpoint WHERE slot = %s
 """
 _START = """
-INSERT INTO _bemi.checkpoint
+INSERT INTO _bemi.checkpoint AS k
     (slot, lsn, committed_at, start_lsn, start_xid, system_identifier, timeline, publication, database,
-     sink, is_local)
-SELECT %s, %s::pg_lsn, clock_timestamp(), %s::pg_lsn, %s, o.*, %s, (o.system_identifier, o.database) = (
+     sink, recorded_as, is_local)
+SELECT %s, %s::pg_lsn, clock_timestamp(), %s::pg_lsn, %s, o.*, %s, %s, (o.system_identifier, o.database) = (
     SELECT s.system_identifier::text, d.oid
     FROM pg_control_system() s CROSS JOIN pg_database d WHERE d.datname = current_database())
 FROM (VALUES (%s::text, %s::integer, %s::oid, %s::oid))
@@ -28,7 +28,8 @@ ON CONFLICT (slot) DO UPDATE SET lsn = excluded.lsn, committed_at = excluded.com
     start_lsn = excluded.start_lsn, started_at = excluded.started_at, start_xid = excluded.start_xid,
     system_identifier = excluded.system_identifier,
     timeline = excluded.timeline, publication = excluded.publication, database = excluded.database,
-    sink = excluded.sink, is_local = excluded.is_local, unseen = '{}',
+    sink = excluded.sink, is_local = excluded.is_local,
+    recorded_as = coalesce(nullif(excluded.recorded_as, ''), k.recorded_as), unseen = '{}',
     updated_at = clock_timestamp()
 """
 # A promotion that lost the end of the WAL takes the log back to where the new timeline begins.
@@ -47,6 +48,7 @@ _OTHERS = """
 SELECT slot, timeline FROM _bemi.checkpoint
 WHERE slot <> %s AND sink = '' AND system_identifier = %s AND database = %s::bigint ORDER BY slot
 """
+_NAME = "UPDATE _bemi.checkpoint SET recorded_as = %s WHERE slot = %s AND recorded_as = ''"
 _READ_GAPS = "SELECT gaps FROM _bemi.checkpoint WHERE slot = %s"
 _NOTE_TROUBLE = "UPDATE _bemi.checkpoint SET trouble = %s, updated_at = clock_timestamp() WHERE slot = %s"
 _ADVANCE = """
@@ -125,7 +127,7 @@ class Checkpoints:
             cursor.execute(_OTHERS, [self._slot, origin.system_identifier, origin.database])
             return dict(cursor.fetchall())
 
-    def start(self, cursor: Any, lsn: int, start_xid: int, origin: Origin) -> None:
+    def start(self, cursor: Any, lsn: int, start_xid: int, origin: Origin, database: str = "") -> None:
         """Begin a history.
 
         Args:
@@ -133,9 +135,14 @@ class Checkpoints:
             lsn: Where the stream begins.
             start_xid: Transactions from this 64-bit id on will be in the log completely.
             origin: What the position belongs to.
+            database: The name that the log has for the database; the one that it had if it is empty.
         """
         place = format_lsn(lsn), format_lsn(lsn)
-        cursor.execute(_START, [self._slot, *place, start_xid, self._sink, *origin])
+        cursor.execute(_START, [self._slot, *place, start_xid, self._sink, database, *origin])
+
+    def name(self, cursor: Any, database: str) -> None:
+        """Keep the name that changes have for the database, unless one is kept."""
+        cursor.execute(_NAME, [database, self._slot])
 
     def take_over(self, cursor: Any, lsn: int, written: int) -> None:
         """Move the checkpoint to where the sink has been found to end."""

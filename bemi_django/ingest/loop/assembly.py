@@ -76,7 +76,7 @@ def assemble(
     catalog = LayoutCatalog(session.server, database, session.calculator, selection, masks)
     catalog.is_canonical, catalog.keys = config.is_sealed, session.keys
     writer = RowWriter(ChangeIds(session.system_identifier, database, int(xid)), catalog.layouts)
-    writer.notes_masks = is_database(session.destination, session.system_identifier, database)
+    writer.notes_masks = is_database(session.destination, session.system_identifier, session.server_name)
     queue = None if config.queue is None else session.keep(Broker(config.queue))
     target: ExportTarget | None = None if config.export is None else config.export.open(session.slot)
     try:

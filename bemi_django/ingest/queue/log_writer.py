@@ -11,6 +11,7 @@ from uuid import UUID
 import orjson
 
 from bemi_django.ingest.destination import dead_letters, lanes, omissions_table, sealing
+from bemi_django.ingest.destination.checkpoint import Checkpoints
 from bemi_django.ingest.destination.copying import OF_FOREIGN_ROWS, RowCopier, is_taken
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
 from bemi_django.ingest.destination.partitions import Partitions
@@ -60,6 +61,7 @@ class LogWriter:
         self._is_sealed = is_sealed
         #: The sources that are not sealed, as other consumers have to know.
         self._unsealed: set[int] = set()
+        self._named: set[str] = set()
         self._partitions = Partitions(connection)
         self._copier = RowCopier()
         self._local: dict[str, bool] = {}
@@ -105,6 +107,8 @@ class LogWriter:
         with self._connection, self._connection.cursor() as cursor:
             for source in sorted({one.chunk.source for one in taken}):
                 lanes.move_checkpoint(cursor, source)
+            self._name_sources(cursor, taken)
+        self._named |= {one.chunk.source for one in taken if one.changes}
         return sum(len(one.changes) for one in taken)
 
     def keep_rejected(self, reader: LaneReader) -> None:
@@ -136,6 +140,12 @@ class LogWriter:
                 with self._connection, self._connection.cursor() as cursor:
                     sealing.follow_lanes(cursor, slot, number, database, source, is_sealed=self._is_sealed)
                 self._unsealed.add(source)
+
+    def _name_sources(self, cursor: Any, taken: Sequence[TakenChunk]) -> None:
+        """Keep the names that changes have for their databases, which stay when these are renamed."""
+        found = {one.chunk.source: one.changes[0][_DATABASE] for one in taken if one.changes}
+        for slot in found.keys() - self._named:
+            Checkpoints(self._connection, slot).name(cursor, found[slot])
 
     def _write_changes(self, cursor: Any, taken: Sequence[TakenChunk]) -> None:
         """Write changes, after the lanes were moved: nobody opens or ends their chains from then on."""

@@ -83,7 +83,7 @@ class Continuation:
         slot = self._usable(slot, is_to_move=is_useless)
         with self._destination, self._destination.cursor() as cursor:
             self._begin_history(cursor, origin, slot.confirmed, "the log begins")
-            self._checkpoints.start(cursor, slot.confirmed, self._next_xid(), origin)
+            self._checkpoints.start(cursor, slot.confirmed, self._next_xid(), origin, self._database)
         return slot.confirmed
 
     def _require_alone(self, origin: Origin) -> None:
@@ -140,7 +140,7 @@ class Continuation:
             place = self._database, self._source, slot.confirmed, histories
             row = gaps.record_gap(cursor, copier, gap, *place, self._config.operator())
             logger.warning("history was lost: %s; it goes on at %s", gap, format_lsn(slot.confirmed))
-            self._checkpoints.start(cursor, slot.confirmed, self._next_xid(), origin)
+            self._checkpoints.start(cursor, slot.confirmed, self._next_xid(), origin, self._database)
             if self._config.queue is not None:
                 self._checkpoints.keep_gap(cursor, row)
         return slot.confirmed

@@ -12,10 +12,11 @@ from bemi_django.ingest.destination.histories import Histories
 from bemi_django.ingest.destination.sealing import copier_of_gap
 from bemi_django.ingest.stream.connections import connect_destination, connect_source
 from bemi_django.ingest.stream.gaps import Gap, record_gap
+from bemi_django.schema.replication.recorded_name import recorded_name
 from bemi_django.wire.ids import source_of
 
 _HERE = """
-SELECT (pg_control_system()).system_identifier::text, current_database(), pg_current_wal_flush_lsn() - '0/0'
+SELECT (pg_control_system()).system_identifier::text, pg_current_wal_flush_lsn() - '0/0'
 """
 # The row sorts after whatever was committed up to the checkpoint.
 _BEHIND = 16
@@ -31,10 +32,11 @@ def record_end(config: WorkerConfig, who: Mapping[str, Any]) -> bool:
     Raises:
         psycopg2.Error: One of the databases failed.
     """
-    with closing(connect_source(config)) as server, server.cursor() as cursor:
-        cursor.execute(_HERE)
-        system_identifier, database, end = cursor.fetchone()
-    with closing(connect_destination(config)) as destination:
+    with closing(connect_source(config)) as server, closing(connect_destination(config)) as destination:
+        with server.cursor() as source, destination, destination.cursor() as log:
+            source.execute(_HERE)
+            system_identifier, end = source.fetchone()
+            database = recorded_name(source, log, config.slot)
         checkpoint = Checkpoints(destination, config.slot).read()
         if checkpoint is None:
             return False

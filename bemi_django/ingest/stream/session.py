@@ -37,6 +37,7 @@ from bemi_django.ingest.stream.reach import Queued
 from bemi_django.ingest.stream.source import SlotSource
 from bemi_django.ingest.stream.watchdog import shut_down
 from bemi_django.ingest.timeouts import Timeouts
+from bemi_django.schema.replication.recorded_name import recorded_name
 from bemi_django.wire.lsn import format_lsn
 from bemi_django.wire.sequence import HistoryStart
 
@@ -60,6 +61,7 @@ class Session:
         source: The replication stream.
         slot: The name of the slot, which may be known only after :meth:`open`.
         destination: A connection to the database that holds the log.
+        database: The name of the source's database in the log; ``server_name`` is that on its server.
         keys: Finds the keys with which values are encrypted.
     """
 
@@ -110,7 +112,9 @@ class Session:
                 self.slot = config.name_slot(source, log)
             self._config = config = config._replace(slot=self.slot)
         slots.find(self.server, self.slot)
-        self.database, encoding = self.ask("SELECT current_database(), current_setting('server_encoding')")
+        self.server_name, encoding = self.ask("SELECT current_database(), current_setting('server_encoding')")
+        with self.server.cursor() as source, destination, destination.cursor() as log:
+            self.database = recorded_name(source, log, self.slot)
         self.source = self.keep(connect_stream(config, encoding, self._timeouts.silence))
         self._start = LogStart(self.server, self.source, destination, config, self.database)
         self.system_identifier = self._start.system_identifier

@@ -10,7 +10,7 @@ from django.db import DatabaseError
 from bemi_django import conf
 from bemi_django.exceptions import sqlstate_of
 from bemi_django.schema import computation, installed
-from bemi_django.schema.database_names import database_name
+from bemi_django.schema.database_names import server_name
 from bemi_django.schema.replication.slots import slot_of
 from bemi_django.schema.search_path import closed_cursor
 from bemi_django.schema.sql import quote
@@ -116,7 +116,7 @@ def rights_of_others(aliases: Iterable[str]) -> Iterator[str]:
             found = cursor.fetchall()
         for role, statements in found:
             remedy = "; ".join(filter(None, [statements, f"DROP ROLE {quote(role)}"]))
-            place = database_name(alias)
+            place = server_name(alias)
             yield f"the role {role} stays ({place}): unless something else needs it, run {remedy}"
 
 
@@ -142,7 +142,7 @@ def drop_compute_role(using: str, *, dry_run: bool) -> tuple[bool, str | None]:
     if dry_run:
         return True, None
     if is_owner:
-        return False, f"the role {role} stays, because it owns objects in {database_name(using)}"
+        return False, f"the role {role} stays, because it owns objects in {server_name(using)}"
     try:
         with closed_cursor(using) as cursor:
             # What is left are grants.

@@ -86,7 +86,7 @@ SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET timezone = 'UTC'
 BEGIN ATOMIC
-    SELECT database = current_database() AND EXISTS (
+    SELECT database = _bemi.database_v1() AND EXISTS (
         SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE n.nspname = schema AND c.relname = "table" AND c.relkind IN ('r', 'p')
     ) OR EXISTS (

@@ -4,6 +4,8 @@ DROP TABLE _bemi.omitted_changes;
 DROP TABLE _bemi.omitted_columns;
 DROP TABLE _bemi.dead_letters;
 DROP TABLE _bemi.lanes;
+DROP FUNCTION _bemi.database_v1();
+DROP FUNCTION _bemi.database_v1(text, text, oid, text, oid[]);
 DROP TABLE _bemi.checkpoint;
 DO $block$
 DECLARE

@@ -109,6 +109,8 @@ CREATE TABLE _bemi.checkpoint (
     -- The database whose changes these are, which keeps its oid when it is renamed, and whether it holds this log.
     database oid NOT NULL DEFAULT 0,
     is_local boolean NOT NULL DEFAULT false,
+    -- The name that the log has for it: the one that it had when recording began.
+    recorded_as text NOT NULL DEFAULT '',
     -- Transactions that are in the log but were not visible in the tables yet: the server sends a commit a moment
     -- before it shows it.
     unseen bigint[] NOT NULL DEFAULT '{}',
@@ -124,6 +126,43 @@ CREATE TABLE _bemi.checkpoint (
     gaps bytea[] NOT NULL DEFAULT '{}',
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+
+-- Return the name under which this log has the changes of a database: that of the slot, or else of the database, which is
+-- known by its server and its oid, or else the present name, if no other one of its server is known by it.
+CREATE FUNCTION _bemi.database_v1(slot text, system text, source oid, name text, present oid[]) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+BEGIN ATOMIC
+    SELECT coalesce(
+        (SELECT k.recorded_as FROM _bemi.checkpoint k WHERE k.slot = database_v1.slot AND k.recorded_as <> ''),
+        (SELECT k.recorded_as FROM _bemi.checkpoint k
+         WHERE k.system_identifier = database_v1.system AND k.database = database_v1.source AND k.recorded_as <> ''
+         ORDER BY k.sink = '' DESC, k.updated_at DESC LIMIT 1),
+        -- It was restored with its log, under another name. The slot of one that it is a copy of says that it was not.
+        (SELECT k.recorded_as FROM _bemi.checkpoint k
+         WHERE h.is_here AND k.is_local AND k.sink = '' AND k.recorded_as <> '' AND NOT EXISTS (
+             SELECT FROM pg_replication_slots r WHERE r.slot_name = k.slot AND r.database <> current_database())
+         ORDER BY k.updated_at DESC LIMIT 1),
+        (SELECT format('%s (%s)', database_v1.name, database_v1.source) FROM _bemi.checkpoint k
+         WHERE k.recorded_as = database_v1.name AND k.system_identifier = database_v1.system
+             AND k.database = ANY (database_v1.present) AND NOT (h.is_here AND k.is_local) LIMIT 1),
+        database_v1.name)
+    FROM (
+        SELECT s.system_identifier::text = database_v1.system AND d.oid = database_v1.source AS is_here
+        FROM pg_control_system() s CROSS JOIN pg_database d WHERE d.datname = current_database()
+    ) h;
+END;
+
+-- Do the same for this database.
+CREATE FUNCTION _bemi.database_v1() RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+BEGIN ATOMIC
+    SELECT _bemi.database_v1(NULL, s.system_identifier::text, d.oid, d.datname::text, ARRAY(SELECT o.oid FROM pg_database o))
+    FROM pg_control_system() s CROSS JOIN pg_database d WHERE d.datname = current_database();
+END;
 
 -- How far the log of a slot has come in each lane of a queue. It is written in the transaction that writes the changes.
 

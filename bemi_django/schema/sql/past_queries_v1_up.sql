@@ -209,7 +209,8 @@ DECLARE
     of_table text;
     of_table_c text;
     -- The same in the log, which has changes of several databases and of histories that were left.
-    here constant text := ' AND %1$s.database OPERATOR(pg_catalog.=) pg_catalog.current_database() AND NOT %1$s.diverged '
+    here constant text := ' AND %1$s.database OPERATOR(pg_catalog.=) '
+        'pg_catalog.current_setting(''bemi.as_of_database''::pg_catalog.text) AND NOT %1$s.diverged '
         -- These have changed nothing.
         'AND %1$s.operation OPERATOR(pg_catalog.<>) ALL (''{BASELINE,EVENT,ERASED}''::pg_catalog.text[])';
     width integer := 0;

@@ -99,10 +99,10 @@ SET jit = off
 AS $function$
 DECLARE
     commits constant text := format(
-        'SELECT _bemi.sequence_v1(id) AS sequence, committed_at FROM %s WHERE database = current_database() '
+        'SELECT _bemi.sequence_v1(id) AS sequence, committed_at FROM %s WHERE database = %L '
         -- The time of an event is what its writer says. The record of an erasure is later than the commit before it,
         -- whose number it has.
-        'AND NOT diverged AND operation NOT IN (''EVENT'', ''ERASED'')', _bemi.log_v1());
+        'AND NOT diverged AND operation NOT IN (''EVENT'', ''ERASED'')', _bemi.log_v1(), _bemi.database_v1());
     low bigint;
     high bigint;
     middle bigint;

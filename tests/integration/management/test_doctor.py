@@ -11,19 +11,16 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
-from django.utils import timezone
 
 from bemi_django import conf, doctor
 from bemi_django.doctor import connection as way
-from bemi_django.doctor import cost, former_name, known_tables, rights, server, standbys, tables
+from bemi_django.doctor import cost, known_tables, rights, server, standbys, tables
 from bemi_django.doctor.finding import Finding
-from bemi_django.exceptions import HistoryError
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.schema import tracking
-from bemi_django.time_travel import as_of
 from sample_project.todos.models import Todo
 from tests.support import roles
-from tests.support.pipeline import Drain, Pipeline
+from tests.support.pipeline import Pipeline
 from tests.support.polling import until
 from tests.support.pooler import Pooler
 
@@ -292,24 +289,3 @@ def test_every_finding_is_listed_once() -> None:
     files = Path(doctor.__file__).parent.glob("*.py")
     found = {name for file in files for name in re.findall(r'"(bemi\.D\d+)"', file.read_text())}
     assert len(listed) == len(set(listed)) and set(listed) == found
-
-
-def test_a_database_that_was_renamed_is_found(drain: Drain, settings: Any) -> None:
-    settings.BEMI_AS_OF_PATIENCE = 0
-    Todo.objects.create(task="x")
-    drain()
-    assert list(former_name.findings("default")) == []
-    execute("UPDATE changes SET database = 'of_old'")
-    (finding,) = former_name.findings("default")
-    assert finding.id == "bemi.D022" and "the database of_old, and" in finding.message
-    with pytest.raises(HistoryError, match="of_old, which the server does not have"), as_of(timezone.now()):
-        pass
-    # What it says.
-    execute("UPDATE changes SET database = current_database()")
-    assert list(former_name.findings("default")) == []
-    with as_of(timezone.now()):
-        assert Todo.objects.exists()
-    # A copy of another server's database, whose log was begun anew.
-    execute("UPDATE changes SET database = 'of_another'")
-    execute("UPDATE _bemi.checkpoint SET start_lsn = lsn")
-    assert list(former_name.findings("default")) == []

@@ -367,7 +367,8 @@ def test_names_that_mean_something_in_sql_are_quoted(roles: dict[str, dict[str, 
 def test_the_past_is_read_by_those_who_may_read_the_table(roles: dict[str, dict[str, Any]]) -> None:
     past = """
         SELECT set_config('bemi.as_of', _bemi.bound_v1(1)::text, true),
-               set_config('bemi.as_of_late', '[]', true), set_config('bemi.as_of_unknown', '{}', true);
+               set_config('bemi.as_of_late', '[]', true), set_config('bemi.as_of_database', '', true),
+               set_config('bemi.as_of_unknown', '{}', true);
         SELECT count(*) FROM _bemi_past_public.auth_user
     """
     call_command("bemi", "sync", stdout=io.StringIO())

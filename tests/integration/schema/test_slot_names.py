@@ -16,9 +16,13 @@ from psycopg2 import sql
 
 from bemi_django import conf
 from bemi_django.exceptions import LostHistory
+from bemi_django.log.change import Change
+from bemi_django.log.places import alias_of
 from bemi_django.management import install_command
 from bemi_django.management.commands.bemi import Command
+from bemi_django.schema.database_names import database_name, server_name
 from bemi_django.schema.replication.slots import slot_of
+from bemi_django.time_travel import as_of
 from bemi_django.wire.slot_name import slot_name
 from tests.support import roles
 from tests.support.polling import until
@@ -149,16 +153,29 @@ def test_the_log_keeps_the_name_when_database_and_setting_are_renamed(server: Se
         install()
         run()
         write(1)
+        run()
+        (before,) = Change.objects.all()
     server.rename(one, two)
     settings.BEMI_SLOT = "bemi_renamed"
     with project(two):
+        # All that the log has of the database is found by the name that it had.
+        assert database_name("default") == one and server_name("default") == two
+        assert alias_of(one) == "default"
         assert "the log goes on with the slot " + slot_name(one) in run("--log-format", "text")
         write(2)
         run()
         assert logged() == [("CREATE", "1"), ("CREATE", "2")]
+        assert {change.database for change in Change.objects.all()} == {one}
         assert slot_of("default") == slot_name(one)
+        settings.BEMI_AS_OF_PATIENCE = 0
+        bemi("sync")
+        with as_of(before), connection.cursor() as cursor:
+            cursor.execute("SELECT id FROM paper")
+            assert cursor.fetchall() == [(1,)]
+        output = io.StringIO()
         with pytest.raises(CommandError) as status:
-            bemi("status", "--quiet")
+            call_command("bemi", "status", stdout=output)
+        assert f"{two}, which the log has as {one}" in output.getvalue()
         assert "recording has not begun" not in str(status.value)
     assert server.slots(two) == [slot_name(one)]
     server.drop_slot(slot_name(one))

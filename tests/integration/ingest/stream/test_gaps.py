@@ -108,7 +108,7 @@ def test_lost_history_is_a_row_once_it_is_accepted(
             closing(connect_source(trail.config)) as source,
             closing(connect_destination(trail.config)) as log,
         ):
-            never = Moment("", "", sys.maxsize)
+            never = Moment("", sys.maxsize)
             with pytest.raises(LogBehind, match=r"slot .* (is gone|has lost WAL).*: run .* --accept-gap"):
                 wait_for_log(source, log, trail.slot, never, 1e9)
 

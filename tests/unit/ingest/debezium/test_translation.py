@@ -70,7 +70,7 @@ class Translated:
         self.refused: list[Refusal] = []
         self._decoder = Decoder()
         self.translator = Translator(
-            "debezium",
+            {"debezium"},
             None,
             CommitOrder(end or RecordedEnd(0, None, False)),
             RowMessages(SourceTables(answers), Texts(lambda query, value: value, modes)),

@@ -13,7 +13,6 @@ from tests.integration.ingest.debezium.conftest import Consume
 from tests.support.command import Command
 from tests.support.debezium_envelopes import Envelopes
 from tests.support.debezium_trail import DebeziumTrail
-from tests.support.polling import until
 from tests.support.roles import WORKER, address
 
 
@@ -207,6 +206,6 @@ def test_the_command_reads_files_seals_them_and_writes_anchors(
     arguments = "bemi", "consume", "--format", "debezium", str(file)
     sealing = {"TAMPER_EVIDENCE": "1", "ANCHORS": str(anchored)}
     with Command(*arguments, source=source, log=log, slot="bemi_debezium", **sealing) as command:
-        until(lambda: "1 changes written" in command.out, why=lambda: command.out + command.errors)
+        assert command.ends() == 0 and "1 changes written" in command.out, command.errors
     assert numbers(records) == [1]
     assert "bemi_debezium.0" in anchored.read_text()

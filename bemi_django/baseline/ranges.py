@@ -32,7 +32,7 @@ SELECT reason FROM _bemi.dead_letters
 WHERE slot = %s AND change_id IS NULL AND position > %s::pg_lsn - '0/0' AND origin ->> 'xid' = %s
 """
 _RECORDED = """
-SELECT _bemi.recorded_v1(%s, %s::pg_lsn, %s::pg_snapshot, %s, %s, %s, '{{}}') IS NOT NULL, (
+SELECT _bemi.recorded_v1(%s, %s::pg_lsn, %s::pg_snapshot, %s, %s, %s, %s::pg_lsn, '{{}}') IS NOT NULL, (
     SELECT count(*) FROM {log}
     WHERE "table" = %s AND schema = %s AND database = %s AND primary_key = ANY (%s) AND operation = 'BASELINE'
         AND transaction_id = %s)
@@ -118,7 +118,7 @@ class Ranges:
             cursor.execute(
                 _RECORDED.format(log=destination.log.replace("%", "%%")),
                 [
-                    *(slot, range_.low, range_.snapshot, database, schema, name),
+                    *(slot, range_.low, range_.snapshot, database, schema, name, self._table.since),
                     *(name, schema, database, self._record.keys(range_), int(range_.xid)),
                 ],
             )

@@ -9,7 +9,10 @@ from bemi_django.log.live.code_of_others import code_of_others
 from bemi_django.log.live.key_query import EQUALS, EXCEEDS, key_query
 
 _NAMES = """
-SELECT n.nspname, c.relname, rn.nspname, r.relname, greatest(c.reltuples, 0)::bigint
+SELECT n.nspname, c.relname, rn.nspname, r.relname, greatest(c.reltuples, 0)::bigint, (
+    SELECT min(k.since)::text FROM _bemi.relations k
+    WHERE k.relation = r.oid AND k.system = (SELECT s.system_identifier FROM pg_control_system() s)
+        AND k.description -> 'name' = jsonb_build_array(rn.nspname, r.relname))
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_class r ON r.oid = coalesce(pg_partition_root(c.oid), c.oid)
 JOIN pg_namespace rn ON rn.oid = r.relnamespace
@@ -55,6 +58,7 @@ class ReadTable(NamedTuple):
         name: Its name.
         root: The schema and the name under which its rows are recorded.
         estimate: The planner's number of its rows.
+        since: The LSN from which on changes under that name are of it; None if it is not known.
         columns: The columns that are read, with the oids of their types.
         key: The columns of the primary key.
     """
@@ -64,6 +68,7 @@ class ReadTable(NamedTuple):
     name: str
     root: tuple[str, str]
     estimate: int
+    since: str | None
     columns: list[tuple[str, int]]
     key: list[SortedColumn]
 
@@ -78,6 +83,7 @@ class ReadTable(NamedTuple):
             "schema": self.schema,
             "name": self.name,
             "root": self.root,
+            "since": self.since,
             "columns": self.columns,
         }
 
@@ -92,7 +98,7 @@ def read_table(cursor: Any, oid: int) -> ReadTable:
     found = cursor.fetchone()
     if found is None:
         raise BemiError("the table was dropped")
-    schema, name, root_schema, root_name, estimate = found
+    schema, name, root_schema, root_name, estimate, since = found
     cursor.execute(_COLUMNS, [oid])
     columns = [(column, int(type_)) for column, type_ in cursor.fetchall()]
     cursor.execute(_KEY, {"table": oid})
@@ -108,4 +114,4 @@ def read_table(cursor: Any, oid: int) -> ReadTable:
     if others := code_of_others(cursor, oid):
         raise BemiError(f"reading it may run code of {', '.join(others)} as a superuser: use another role")
     key = [SortedColumn(*row[:-1]) for row in found]
-    return ReadTable(oid, schema, name, (root_schema, root_name), estimate, columns, key)
+    return ReadTable(oid, schema, name, (root_schema, root_name), estimate, since, columns, key)

@@ -20,7 +20,7 @@ JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) n.nspowner
 WHERE n.nspname OPERATOR(pg_catalog.=) '_bemi'::pg_catalog.name
 """
 _SEAL = "_bemi.seal_v1(text, text, text, bytea, bytea, bytea, bytea, bytea)"
-_RECORDED = "_bemi.recorded_v1(text, pg_lsn, pg_snapshot, text, text, text, text[])"
+_RECORDED = "_bemi.recorded_v1(text, pg_lsn, pg_snapshot, text, text, text, pg_lsn, text[])"
 
 
 def statements(

@@ -47,7 +47,8 @@ GRANT SELECT, INSERT ON _bemi.histories, _bemi.subject_keys TO {WORKER};
 GRANT EXECUTE ON FUNCTION _bemi.partition_v1(timestamptz), _bemi.mark_diverged_v1(bigint, bigint, bigint)
     TO {WORKER};
 GRANT SELECT ON _bemi.chains TO {WORKER};
-GRANT EXECUTE ON FUNCTION _bemi.recorded_v1(text, pg_lsn, pg_snapshot, text, text, text, text[]) TO {WORKER};
+GRANT EXECUTE ON FUNCTION _bemi.recorded_v1(text, pg_lsn, pg_snapshot, text, text, text, pg_lsn, text[])
+    TO {WORKER};
 GRANT EXECUTE ON FUNCTION _bemi.seal_v1(text, text, text, bytea, bytea, bytea, bytea, bytea) TO {WORKER};
 """
 #: The rows of "load" carry a value that must not appear in any line that the worker logs.

@@ -40,7 +40,7 @@ SELECT sink, description, context::text,
 FROM _bemi.baselines WHERE range_xid = %s::text::xid8 AND (sink = %s OR starts_with(sink, %s))
 """
 _ROWS = "SELECT key, columns FROM _bemi.baseline_rows WHERE xid = %s::text::xid8 ORDER BY number"
-_RECORDED = "SELECT _bemi.recorded_v1(%s, %s::pg_lsn, %s::pg_snapshot, %s, %s, %s, %s::text[])"
+_RECORDED = "SELECT _bemi.recorded_v1(%s, %s::pg_lsn, %s::pg_snapshot, %s, %s, %s, %s::pg_lsn, %s::text[])"
 _INSERT = Struct(">cIcH").pack
 
 
@@ -154,15 +154,18 @@ class BaselineRanges:
             if masked_key(cursor, description["relation"], description["root"], self._masking):
                 raise ProtocolError("the key of the table is masked")
         rows = self._ask(_ROWS, [str(xid)])
-        recorded = self._recorded(low, snapshot, description["root"], [key for key, _ in rows])
+        table = *description["root"], description.get("since")
+        recorded = self._recorded(low, snapshot, table, [key for key, _ in rows])
         if recorded is None:
             return None
         relation = _relation(description)
         fresh = list(_rows(relation, (columns for key, columns in rows if key not in recorded)))
         return BaselineRange(relation, context.encode(), fresh)
 
-    def _recorded(self, low: str, snapshot: str, root: Sequence[str], keys: list[str]) -> set[str] | None:
-        of_range = [self._session.slot, low, snapshot, self._session.database, *root]
+    def _recorded(
+        self, low: str, snapshot: str, table: Sequence[str | None], keys: list[str]
+    ) -> set[str] | None:
+        of_range = [self._session.slot, low, snapshot, self._session.database, *table]
         recorded: set[str] = set()
         # Not committed: the transaction that this begins is the one of the rows.
         with self._session.destination.cursor() as cursor:

@@ -32,5 +32,7 @@ class ExportedBaselines(BaselineRanges):
         super().__init__(session, shows, hurry, keep_alive, masking)
         self.sink = session.slot
 
-    def _recorded(self, low: str, snapshot: str, root: Sequence[str], keys: list[str]) -> set[str] | None:
+    def _recorded(
+        self, low: str, snapshot: str, table: Sequence[str | None], keys: list[str]
+    ) -> set[str] | None:
         return set()

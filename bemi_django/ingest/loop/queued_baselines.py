@@ -26,8 +26,10 @@ class QueuedBaselines(BaselineRanges):
         if not self._is_copy:
             super()._get_ready()
 
-    def _recorded(self, low: str, snapshot: str, root: Sequence[str], keys: list[str]) -> set[str] | None:
-        return set() if self._is_copy else super()._recorded(low, snapshot, root, keys)
+    def _recorded(
+        self, low: str, snapshot: str, table: Sequence[str | None], keys: list[str]
+    ) -> set[str] | None:
+        return set() if self._is_copy else super()._recorded(low, snapshot, table, keys)
 
     def read(self, transaction: OpenTransaction) -> BaselineRange | None:
         """Take the rows that a transaction has read; see :meth:`BaselineRanges.read`."""

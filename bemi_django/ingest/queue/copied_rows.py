@@ -19,7 +19,8 @@ from bemi_django.ingest.stitching.operations import BASELINE, EVENT
 
 # The rows are as they were at their place, whatever a snapshot shows.
 _RECORDED = """
-SELECT _bemi.recorded_v1(%s, 'FFFFFFFF/FFFFFFFF', '9223372036854775807:9223372036854775807:', %s, %s, %s, %s)
+SELECT _bemi.recorded_v1(%s, 'FFFFFFFF/FFFFFFFF', '9223372036854775807:9223372036854775807:', %s, %s, %s,
+                         NULL, %s)
 """
 #: Keys that the log is asked for at once.
 _KEYS = 500

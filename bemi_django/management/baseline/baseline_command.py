@@ -14,6 +14,8 @@ from bemi_django.management.baseline.named_sink import NamedSink, sink_of
 from bemi_django.management.subcommand import INTERRUPTED, add_reason
 from bemi_django.management.verify_command import watching
 from bemi_django.management.worker.configured_worker import worker_config
+from bemi_django.masking.contexts import MASK
+from bemi_django.masking.sql_literals import redact_literals
 from bemi_django.sinks.configured import sink_address
 from bemi_django.status.worker_status import NOT_RUNNING, read_worker
 
@@ -71,7 +73,9 @@ def record(command: BaseCommand, database: str, options: dict[str, Any]) -> None
     slot, sink = _sink(database, options["to"])
     if options["where"] and len(options["tables"]) != 1:
         raise CommandError("--where is a condition on the rows of one table: name that table")
-    arguments = {name: options[name] for name in ("tables", "where") if options[name]}
+    # Whoever may read the log need not see the values that choose rows.
+    given = {"tables": options["tables"], "where": redact_literals(options["where"], MASK)}
+    arguments = {name: value for name, value in given.items() if value}
     if not options["to"] and read_worker(database).state == NOT_RUNNING:
         command.stderr.write("no worker is running, and rows are recorded by one: start 'manage.py bemi run'")
     failed = total = 0

@@ -1,9 +1,9 @@
 -- Return those of some keys of a table whose rows have a change in the present history of a log, since the table was
--- emptied. NULL if that cannot be told for rows that were read in a snapshot: the history began after the position "low",
+-- emptied, and since it was there: before "since", another table had the name. NULL if that cannot be told for rows that were read in a snapshot: the history began after the position "low",
 -- or changes that the snapshot does not show were excluded from the log. SECURITY DEFINER, because the worker may add to
 -- the log, but not read it.
 CREATE FUNCTION _bemi.recorded_v1(
-    slot text, low pg_lsn, snapshot pg_snapshot, database text, schema text, name text, keys text[]
+    slot text, low pg_lsn, snapshot pg_snapshot, database text, schema text, name text, since pg_lsn, keys text[]
 ) RETURNS text[]
 LANGUAGE plpgsql STABLE
 SECURITY DEFINER
@@ -23,7 +23,7 @@ BEGIN
     IF start IS NULL OR start > low THEN
         RETURN NULL;
     END IF;
-    first := _bemi.bound_v1(_bemi.sequence_v1(slot, start) - 8);
+    first := _bemi.bound_v1(_bemi.sequence_v1(slot, greatest(start, since)) - 8);
     EXECUTE format(
         'SELECT EXISTS (SELECT FROM %s c WHERE %s AND c.primary_key IS NULL AND c.operation = ''SKIPPED'' '
         'AND NOT pg_visible_in_snapshot(c.transaction_id::text::xid8, $5))', log, of_table)
@@ -45,4 +45,4 @@ BEGIN
     RETURN found;
 END
 $function$;
-REVOKE ALL ON FUNCTION _bemi.recorded_v1(text, pg_lsn, pg_snapshot, text, text, text, text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION _bemi.recorded_v1(text, pg_lsn, pg_snapshot, text, text, text, pg_lsn, text[]) FROM PUBLIC;

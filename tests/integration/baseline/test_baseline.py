@@ -536,7 +536,7 @@ def test_nobody_else_can_have_rows_recorded(book: Pipeline) -> None:
                 "INSERT INTO _bemi.baseline_rows VALUES ('1', 1, '1', '{}', '{}')",
                 "SELECT FROM _bemi.baseline_rows",
                 "UPDATE _bemi.baselines SET range_xid = pg_current_xact_id()",
-                "SELECT _bemi.recorded_v1('', '0/0', '1:1:', '', '', '', '{}')",
+                "SELECT _bemi.recorded_v1('', '0/0', '1:1:', '', '', '', '0/0', '{}')",
             ):
                 with pytest.raises(psycopg2.errors.InsufficientPrivilege):
                     cursor.execute(forbidden)
@@ -583,6 +583,15 @@ def test_the_command_says_what_it_did_and_what_is_wrong(book: Pipeline) -> None:
                 command("lab.book", "--where", condition)
         assert execute("SELECT count(*) FROM _bemi.baselines WHERE ended_at IS NULL") == [(0,)]
         assert "0 of them recorded" in command('"lab".book', "--where", "id = 1")
+        execute("DROP TABLE lab.book")
+        # Rows that precede the tracking of a table that has the name, and keys, of one that was dropped.
+        execute(
+            "CREATE TABLE lab.book AS SELECT 2 AS id, 'other' AS word;"
+            "ALTER TABLE lab.book ADD PRIMARY KEY (id)"
+        )
+        assert "1 of them recorded" in command("lab.book", "--where", "word = 'other'")
+    context = Change.objects.filter(after__word="other").get().context
+    assert context["arguments"] == {"tables": ["lab.book"], "where": "word = ***"}
 
 
 @pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf", "1e-300", "x"])

@@ -15,6 +15,7 @@ from django.db.models import Case, Q, TextField, Value, When
 from bemi_django import conf
 from bemi_django.disclosure.keys_in_rows import holds_value
 from bemi_django.encryption.decryption import Decrypter, encrypted_columns
+from bemi_django.erasure.former_tables import with_former_tables
 from bemi_django.erasure.objects import target_of_key, targets_of_instance, user_key
 from bemi_django.erasure.related.dependents import Dependents
 from bemi_django.erasure.targets.sides import sides_of
@@ -98,11 +99,19 @@ class Disclosure:
             instance, own = subject, targets_of_instance(subject, alias)
         #: The object; or the table of the row, and its last key as the log has it.
         self.subject = subject if instance is not None else (own[0].place, own[0].spans[0].key)
-        everything = Dependents(alias, related).with_related(own, instance)
-        records = [in_table(one.place) & Q(operation="ERASED", primary_key=one.spans[0].key) for one in own]
+        everything = with_former_tables(Dependents(alias, related).with_related(own, instance), alias)
+        own = with_former_tables(own, alias)
+        records = [
+            in_table(one.place) & Q(operation="ERASED", primary_key=one.spans[0].key)
+            for one in own
+            if one.spans
+        ]
         self._own = reduce(or_, [*(one.condition for one in own), *records])
         self._related = reduce(or_, [one.condition for one in everything])
-        self._targets = {one.place: one for one in everything}
+        self._targets: dict[Place, Target] = {}
+        for one in everything:
+            known = self._targets.get(one.place)
+            self._targets[one.place] = one if known is None else known.joined(one)
         user = user_key(instance)
         self._made = Q(pk__in=[])
         if user is not None:

@@ -82,7 +82,8 @@ def _is_there(target: Target, keys: list[str], alias: str) -> bool:
 
 
 def _is_one_there(target: Target, keys: list[str], alias: str) -> bool:
-    name = target.place.schema, target.place.table
+    place = target.present or target.place
+    name = place.schema, place.table
     with row_session(alias) as cursor:
         table = read_catalog(cursor, json.dumps([name])).tables.get(name)
         if table is None or table.primary is None:
@@ -107,7 +108,8 @@ def _is_one_there(target: Target, keys: list[str], alias: str) -> bool:
 def _refuse_code_of_others(cursor: Any, target: Target) -> None:
     """Refuse to read a table whose owner could have the log changed by that, with the rights of its owner."""
     with search_path.closed(cursor):
-        cursor.execute(_OID, [target.place.schema, target.place.table])
+        place = target.present or target.place
+        cursor.execute(_OID, [place.schema, place.table])
         (oid,) = cursor.fetchone()
         others = code_of_others(cursor, oid, always=True)
     if others:

@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from bemi_django import conf, destinations
 from bemi_django.encryption.subject_key import SubjectRow
 from bemi_django.erasure import records
+from bemi_django.erasure.former_tables import with_former_tables
 from bemi_django.erasure.live_keys import require_gone
 from bemi_django.erasure.objects import target_of_key, targets_of_instance, user_key
 from bemi_django.erasure.records import Erasure
@@ -160,11 +161,13 @@ def plan_erasure(
     passed: dict[str, int] = {}
     if interrupted is not None:
         targets = interrupted.targets
-    elif related is not None:
-        relations = Dependents(alias, related)
-        targets = relations.with_related(targets, instance)
-        left = relations.left
-        passed = {name: len(keys) for name, keys in relations.passed.items() if keys}
+    else:
+        if related is not None:
+            relations = Dependents(alias, related)
+            targets = relations.with_related(targets, instance)
+            left = relations.left
+            passed = {name: len(keys) for name, keys in relations.passed.items() if keys}
+        targets = with_former_tables(targets, alias)
     held = holds(destination)
     _refuse_held(targets, held)
     subjects, shared = subjects_with_key(targets)

@@ -74,7 +74,7 @@ def former_names(cursor: Any, tables: Iterable[tuple[str | None, str]]) -> list[
         cursor: A cursor of the source, whose search path is closed.
         tables: The schema and the name of each table; without a schema, of any.
     """
-    if not _may_read(cursor):
+    if not may_read_names(cursor):
         return []
     wanted = list(tables)
     cursor.execute(_NAMES + _FORMER, [[schema for schema, _ in wanted], [table for _, table in wanted]])
@@ -97,7 +97,7 @@ def former_names_in(
     sources, wanted, found = list(aliases), list(tables), list[FormerName]()
     for alias in sources:
         with closed_cursor(alias) as cursor:
-            if is_to_remove and _may_read(cursor) is False:
+            if is_to_remove and may_read_names(cursor) is False:
                 raise BemiError(_UNREADABLE.format(alias))
             found += former_names(cursor, wanted)
     shared: set[FormerName] = set()
@@ -108,14 +108,14 @@ def former_names_in(
 
 
 def _shared_with(cursor: Any, names: Sequence[FormerName]) -> Iterator[FormerName]:
-    if _may_read(cursor):
+    if may_read_names(cursor):
         parts = [list(part) for part in zip(*names, strict=True)]
         cursor.execute(_NAMES + _SHARED, parts[:4])
         yield from (names[place - 1] for (place,) in cursor.fetchall())
 
 
-def _may_read(cursor: Any) -> bool | None:
-    """Tell whether the role may read them; None if the database knows none."""
+def may_read_names(cursor: Any) -> bool | None:
+    """Tell whether the role may read the names that tables had; None if the database knows none."""
     cursor.execute(_MAY_READ)
     found = cursor.fetchone()
     return None if found is None else bool(found[0])

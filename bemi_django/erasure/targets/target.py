@@ -64,6 +64,7 @@ class Target(NamedTuple):
         references: All columns by which its rows refer to the object, or to others like it.
         halves: Changes of which one side is about the object, beside those that ``values`` tell.
         during: Like ``values``, for a time.
+        present: The table, if ``place`` is a name that it had before.
     """
 
     place: Place
@@ -76,6 +77,7 @@ class Target(NamedTuple):
     references: tuple[tuple[str, ...], ...] = ()
     halves: tuple[Half, ...] = ()
     during: tuple[During, ...] = ()
+    present: Place | None = None
 
     @property
     def name(self) -> str:

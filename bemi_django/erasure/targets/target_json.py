@@ -50,6 +50,7 @@ def from_json(found: Iterable[Mapping[str, Any]]) -> list[Target]:
             tuple(map(tuple, each.get("references", ()))),
             tuple(Half(UUID(change), side) for change, side in each.get("halves", ())),
             tuple(During(values, _id(start), _id(end)) for values, start, end in each.get("during", ())),
+            Place(*each["present"]) if each.get("present") else None,
         )
         for each in found
     ]

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator
+from functools import reduce
+from operator import or_
+
+from django.db.models import Q
 
 from bemi_django import conf
 from bemi_django.erasure.objects import target_of_key
@@ -25,8 +29,13 @@ def said_of_former_tables(targets: Iterable[Target], alias: str, command: str) -
         alias: Alias of the database of the tables.
         command: The command by which the others are reached, without the name of an object.
     """
-    log = Change.objects.using(conf.destination()).order_by("primary_key")
-    for target in targets:
+    own = list(targets)
+    # What is followed is among them.
+    followed = reduce(or_, (one.condition for one in own if one.present), Q(pk__in=[]))
+    log = Change.objects.using(conf.destination()).order_by("primary_key").exclude(followed)
+    for target in own:
+        if target.present is not None:
+            continue
         place = target.place
         with closed_cursor(alias) as cursor:
             names = former_names(cursor, [(place.schema, place.table)])

@@ -79,6 +79,14 @@ class _Learned(StoredNames):
         return ""
 
 
+def hides_errors(viewer: Viewer) -> bool:
+    """Return whether what the database says is hidden from a user.
+
+    It may have values of any row, also of tables that a trigger writes to.
+    """
+    return bool(viewer.masks) or viewer.is_scoped
+
+
 def conflict_text(conflict: Conflict, names: KnownNames, *, is_hidden: bool) -> str:
     """Return why a row cannot be reverted.
 

@@ -13,7 +13,7 @@ from bemi_django.admin.access.rows.editable_fields import EditableFields
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.object_labels import ObjectLabels, noun_before
 from bemi_django.admin.display.values.formatter import MISSING, Formatter, ShownPair
-from bemi_django.admin.pages.reverts.conflict_words import KnownNames, conflict_text
+from bemi_django.admin.pages.reverts.conflict_words import KnownNames, conflict_text, hides_errors
 from bemi_django.admin.pages.reverts.step_instances import StepInstances
 from bemi_django.admin.search.change_reader import prune
 from bemi_django.encryption.decryption import encrypted_columns
@@ -204,9 +204,8 @@ class StepRules:
         if step.conflict.kind == "changed_since":
             for column in step.conflict.columns:
                 self._note_unmasked(step, column)
-        # What the database says may be of rows of any table that a trigger writes to.
         is_of_database = step.conflict.kind in ("constraint", "refused")
-        is_hidden = is_hidden or (is_of_database and bool(self._viewer.masks))
+        is_hidden = is_hidden or (is_of_database and hides_errors(self._viewer))
         return conflict_text(step.conflict, self._names(step), is_hidden=is_hidden)
 
     def _names(self, step: Step) -> KnownNames:

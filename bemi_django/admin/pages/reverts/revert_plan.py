@@ -19,6 +19,7 @@ from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import Actors, why
 from bemi_django.admin.display.object_labels import ObjectLabels
 from bemi_django.admin.display.values.text_lists import semicolon_list
+from bemi_django.admin.pages.reverts.conflict_words import hides_errors
 from bemi_django.admin.pages.reverts.revert_choices import MODES, choices_of, refuse_too_many
 from bemi_django.admin.pages.reverts.revert_fields import chosen_fields, field_lines
 from bemi_django.admin.pages.reverts.revert_lines import StepRules, pruned_tables
@@ -163,13 +164,12 @@ def _failed(viewer: Viewer, selection: RevertSelection, error: Exception) -> dic
 
 def failure_text(viewer: Viewer, error: Exception) -> str:
     """Return why nothing can be planned, without masked values."""
-    # What the database says has values, also of rows of tables that a trigger writes to.
     if isinstance(error, BemiError) and error.__cause__ is None:
         return reason_in_text(error)
     if isinstance(error, RecursionError):
         return _("A value is nested too deeply to be compared.")
     refused = _("The database refuses the change.")
-    return refused if viewer.masks else f"{refused} ({first_line(error)})"
+    return refused if hides_errors(viewer) else f"{refused} ({first_line(error)})"
 
 
 def _common(viewer: Viewer, selection: RevertSelection) -> dict[str, Any]:

@@ -9,16 +9,19 @@ from bemi_django.exceptions import BemiError
 from bemi_django.schema.search_path import closed_cursor
 
 # The names that each table has had, with its last one. Of versions of which rows were recorded under the
-# name of a root, the root has the rule. On a server that it was copied from, numbers mean other tables.
+# name of a root, the root has the rule; and a table that has become a partition has that of its root. On a
+# server that it was copied from, numbers mean other tables.
 _NAMES = """
 WITH names AS (
-    SELECT DISTINCT k.system, k.relation, k.name ->> 0 AS schema, k.name ->> 1 AS name,
-           last_value(k.name) OVER versions ->> 0 AS last_schema,
-           last_value(k.name) OVER versions ->> 1 AS last_name
-    FROM (SELECT r.*, r.description -> 'name' AS name FROM _bemi.relations r
-          WHERE r.description -> 'root' = r.description -> 'name') k
-    WINDOW versions AS (PARTITION BY k.system, k.relation ORDER BY k.since
-                        RANGE BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+    SELECT DISTINCT v.system, v.relation, v.name ->> 0 AS schema, v.name ->> 1 AS name,
+           v.last ->> 0 AS last_schema, v.last ->> 1 AS last_name
+    FROM (
+        SELECT k.*, last_value(k.root) OVER (
+            PARTITION BY k.system, k.relation ORDER BY k.since
+            RANGE BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS last
+        FROM (SELECT r.*, r.description -> 'name' AS name, r.description -> 'root' AS root
+              FROM _bemi.relations r) k) v
+    WHERE v.root = v.name
 ),
 here AS (SELECT s.system_identifier AS system FROM pg_control_system() s)
 """
@@ -50,7 +53,7 @@ _UNREADABLE = (
 
 
 class FormerName(NamedTuple):
-    """A name that a table had before it was renamed or moved to another schema.
+    """A name that a table had before it was renamed, moved to another schema, or made a partition of it.
 
     Attributes:
         of_schema: The schema of the table as it was asked for.

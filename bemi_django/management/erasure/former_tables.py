@@ -46,9 +46,10 @@ def said_of_former_tables(targets: Iterable[Target], alias: str, command: str) -
                 # Unless it was erased.
                 if log.filter(target_of_key(former, key, alias).left).exists():
                     row = shlex.quote(f"{quote(former.schema)}.{quote(former.table)}:{key}")
+                    remedy = _remedy(name, f"manage.py {command} {row}")
                     yield (
-                        f"{target.name} had the name {former.schema}.{former.table}, and what the log has "
-                        f"under that name is not among this: {_remedy(name, f'manage.py {command} {row}')}"
+                        f"{target.name}, or a partition of it, had the name {former.schema}.{former.table}, "
+                        f"and what the log has under that name is not among this: {remedy}"
                     )
 
 

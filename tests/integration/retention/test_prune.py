@@ -211,7 +211,14 @@ def test_the_changes_under_former_names_of_a_table_have_its_rules(
         assert kept_for(default="1 year", public__invoice="30 days") == "1 year"
         assert kept_for(public__invoice="30 days") is None
         assert kept_for(default="1 year") == "by default"
-        execute("DROP TABLE receipt")
+        # What has become a partition is a part of its table.
+        execute("CREATE TABLE ledger (id int PRIMARY KEY) PARTITION BY RANGE (id)")
+        execute("ALTER TABLE ledger ATTACH PARTITION receipt DEFAULT")
+        assert kept_for(public__ledger="1 year", public__receipt="30 days") == "1 year"
+        settings.BEMI_LEGAL_HOLD = ["public.ledger"]
+        assert ("public", "receipt") in [rule[:2] for rule in of_settings() if rule.held]
+        settings.BEMI_LEGAL_HOLD = []
+        execute("DROP TABLE ledger")
         # In a copy on another server, what the first one knew is known as well.
         execute(
             "UPDATE _bemi.relations SET system = 1 "
@@ -222,7 +229,7 @@ def test_the_changes_under_former_names_of_a_table_have_its_rules(
         with pytest.raises(CommandError, match="former names of tables in 'default' cannot be read"):
             run()
     finally:
-        execute("DROP TABLE IF EXISTS receipt, invoice")
+        execute("DROP TABLE IF EXISTS receipt, invoice, ledger")
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])

@@ -144,6 +144,8 @@ def test_a_transaction_is_one_line_with_a_sentence(admin: Client, django_user_mo
                 ("logged_in", {}, False, "logged in"),
                 ("logged_out", {}, False, "logged out"),
                 ("login_failed", {}, False, "failed to log in"),
+                ("alert_rule", {"action": "tested", "name": "”x"}, False, "tried out the alert rule “'x”"),
+                ("alert_rule", {"action": "flew", "name": "x"}, False, "recorded “alert_rule”"),
                 ("login_failed", {"username": "”x"}, False, "failed to log in as “'x”"),
             )
         ),

@@ -90,9 +90,25 @@ def _login_failed(details: _Details, about: SafeString | None) -> SafeString:
     name = details.get("username")
     if not isinstance(name, str):
         return escape(_("failed to log in"))
+    return format_html(_("failed to log in as “{name}”"), name=_within_quotes(name))
+
+
+def _alert_rule(details: _Details, about: SafeString | None) -> SafeString | None:
+    said = {
+        "added": _("added the alert rule “{name}”"),
+        "changed": _("changed the alert rule “{name}”"),
+        "deleted": _("deleted the alert rule “{name}”"),
+        "tested": _("tried out the alert rule “{name}”"),
+    }.get(str(details.get("action")))
+    name = details.get("name")
+    if about is not None or said is None or not isinstance(name, str):
+        return None
+    return format_html(said, name=_within_quotes(name))
+
+
+def _within_quotes(name: str) -> SafeString:
     # It does not end its own quotation, and turns nothing around it.
-    quoted = format_html("<bdi>{}</bdi>", in_order(name).translate({0x201C: "'", 0x201D: "'"}))
-    return format_html(_("failed to log in as “{name}”"), name=quoted)
+    return format_html("<bdi>{}</bdi>", in_order(name).translate({0x201C: "'", 0x201D: "'"}))
 
 
 _SAID: dict[str, _Said] = {
@@ -104,4 +120,5 @@ _SAID: dict[str, _Said] = {
     "logged_in": _logged_in,
     "logged_out": _logged_out,
     "login_failed": _login_failed,
+    "alert_rule": _alert_rule,
 }

@@ -23,6 +23,7 @@ from bemi_django.wire.json_values import values_of
 _TOKEN = possessive.compiled(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]|[^\s\[\]{},:"]+', re.DOTALL)
 #: Digits: more than numeric can hold.
 _LONGEST_NUMBER = 200_000
+(_EXPONENT,) = b"e"
 _OPEN = {b"]": b"[", b"}": b"{"}
 _SIMPLE = frozenset((str, int, bool, type(None)))
 _CANONICAL = frozenset((values.text, values.boolean, values.number, values.timestamp, values.timestamptz))
@@ -69,7 +70,7 @@ def canonical_encoder(encode: Encoder | None, *, is_unicode: bool) -> Encoder | 
 
 
 def _fraction(value: bytes) -> bytes:
-    if b"e" in value or value[:2] == b"-0":
+    if _EXPONENT in value or value[:2] == b"-0":
         return canonical(value)
     return values.fraction(value)
 

@@ -57,6 +57,7 @@ def belongings(instance: models.Model, names: Collection[str] | None = None) -> 
         else (_names(relation), _referring(instance, relation.field, relation.related_model))
         for relation in _relations(model)
     ]
+    found += [({name}, _of_link(instance, link)) for name, link in _tags(model)]
     between = _many_to_many(model)
     chosen = []
     for known, belonging in found:
@@ -121,20 +122,41 @@ def _referring(instance: models.Model, field: Any, model: Any) -> Belonging:
     return Belonging(model, values, is_reference=not field.remote_field.parent_link)
 
 
+def generic_link(field: Any) -> GenericLink | None:
+    """Return how rows of the through table of a many-to-many field refer to objects by a generic relation.
+
+    Such are the tags of django-taggit. None if they do not.
+    """
+    through = field.remote_field.through
+    for key in through._meta.private_fields if not isinstance(field, models.ManyToManyField) else ():
+        if hasattr(key, "ct_field"):
+            return _link_by(field.model, through, key.fk_field, key.ct_field, key.for_concrete_model)
+    return None
+
+
+def _tags(model: Any) -> Iterator[tuple[str, GenericLink]]:
+    for field in model._meta.many_to_many:
+        if link := generic_link(field):
+            yield field.name, link
+
+
 def _generic(instance: models.Model, relation: Any) -> Belonging:
-    link = _link(instance.__class__, relation)
+    return _of_link(instance, _link(instance.__class__, relation))
+
+
+def _of_link(instance: models.Model, link: GenericLink) -> Belonging:
     key = json_of(link.key, instance.pk)
     return Belonging(link.model, {str(link.key.column): key, link.kind_column: link.kind})
 
 
 def _link(model: type[models.Model], relation: Any) -> GenericLink:
+    names = relation.object_id_field_name, relation.content_type_field_name
+    return _link_by(model, relation.related_model, *names, relation.for_concrete_model)
+
+
+def _link_by(model: Any, referring: Any, key: str, kind: str, for_concrete_model: bool) -> GenericLink:
     from django.contrib.contenttypes.models import ContentType
 
-    meta = relation.related_model._meta
-    kind = ContentType.objects.get_for_model(model, for_concrete_model=relation.for_concrete_model)
-    return GenericLink(
-        relation.related_model,
-        meta.get_field(relation.object_id_field_name),
-        str(meta.get_field(relation.content_type_field_name).column),
-        kind.pk,
-    )
+    meta = referring._meta
+    found = ContentType.objects.get_for_model(model, for_concrete_model=for_concrete_model)
+    return GenericLink(referring, meta.get_field(key), str(meta.get_field(kind).column), found.pk)

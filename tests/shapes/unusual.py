@@ -12,6 +12,7 @@ from django.contrib import admin
 from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelation
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, models
+from django.db.models.fields.related import RelatedField
 
 from bemi_django.log.lossless_json import loads
 from bemi_django.log.places import Place, place_of
@@ -33,6 +34,21 @@ class RaisingField(models.CharField):  # type: ignore[type-arg]
 
     def to_python(self, value: Any) -> Any:
         raise LookupError("a value of another time")
+
+
+class TagsField(RelatedField):  # type: ignore[type-arg]
+    """Tags of objects of any model: many-to-many, but no ManyToManyField, as that of django-taggit."""
+
+    many_to_many, many_to_one, one_to_many, one_to_one = True, False, False, False
+
+    def __init__(self, to: Any, through: Any) -> None:
+        rel = models.ManyToManyRel(self, to, related_name="+", through=through)  # type: ignore[arg-type]
+        super().__init__(null=True, serialize=False, rel=rel)  # type: ignore[call-arg]
+
+    def contribute_to_class(self, cls: Any, name: str, private_only: bool = False, **kwargs: Any) -> None:
+        self.set_attributes_from_name(name)
+        self.model = cls
+        cls._meta.add_field(self)
 
 
 class BareError(Exception):
@@ -91,6 +107,21 @@ def declare() -> list[type[models.Model]]:
 
         def __str__(self) -> str:
             raise BareError
+
+    class Tagged(models.Model):
+        tag = models.ForeignKey(Slug, models.CASCADE, related_name="tagged")
+        kind = models.ForeignKey(ContentType, models.CASCADE, related_name="+")
+        of_id = models.TextField()
+        of = GenericForeignKey("kind", "of_id")
+        Meta = meta_of("tagged")
+
+    class Labelled(models.Model):
+        tag = models.ForeignKey(Slug, models.CASCADE, related_name="labelled")
+        of = models.ForeignKey(Token, models.CASCADE, related_name="labels")
+        Meta = meta_of("labelled")
+
+    TagsField(Slug, Tagged).contribute_to_class(Token, "tags")
+    TagsField(Slug, Labelled).contribute_to_class(Token, "labels_of")
 
     class Use(models.Model):
         token = models.ForeignKey(Token, models.CASCADE, to_field="code", db_column="Token Code")
@@ -172,6 +203,8 @@ def declare() -> list[type[models.Model]]:
         Title,
         Remark,
         Token,
+        Tagged,
+        Labelled,
         Use,
         Through,
         Base,
@@ -223,6 +256,11 @@ def fill(found: list[type[models.Model]], end: str = "") -> None:
     kind = ContentType.objects.get_or_create(app_label="shop", model="slug")[0]
     of["Remark"].objects.create(kind=kind, of_id=slugs[0].name)
     token = of["Token"].objects.create(code=f"a/b{end}")
+    # It knows those of an earlier test.
+    ContentType.objects.clear_cache()
+    kind = ContentType.objects.get_for_model(of["Token"])
+    of["Tagged"].objects.create(kind=kind, of_id=token.pk, tag=slugs[5])
+    of["Labelled"].objects.create(of=token, tag=slugs[1])
     use = of["Use"].objects.create(token=token)
     of["Through"].objects.create(use=use, slug=slugs[0])
     of["Grandchild"].objects.create(code=f"g/1{end}", size=1, token=token)

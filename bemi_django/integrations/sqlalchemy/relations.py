@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.db import models
-from django.db.models import ForeignKey
+from django.db.models import ForeignKey, ManyToManyField
 from django.db.models.fields.related import ForeignObject
 from sqlalchemy import ColumnElement, and_
 from sqlalchemy.orm import Relationship, foreign, relationship, remote
@@ -33,7 +33,8 @@ class Relations:
             if isinstance(field, ForeignObject) and self._reaches(field):
                 found[field.name] = self._forward(model, field)
         for field in options.many_to_many:
-            if self._reaches(field):
+            # Other fields, such as tags, refer to objects in ways of their own.
+            if isinstance(field, ManyToManyField) and self._reaches(field):
                 found[field.name] = self._many(model, field, reverse=False)
         for relation in options.related_objects:
             name = _accessor(relation)

@@ -123,6 +123,9 @@ def test_no_page_and_no_tag_of_an_object_fails(
             # All of them are there, also those with keys that Python cannot read.
             about = text_of(root, page).partition('"results"')[0]
             assert '"is_deleted": true' not in about, page
+            if model.__name__ == "Token" and "related" in page:
+                now = text_of(root, page.partition("?")[0])
+                assert KEYS[5] in now and KEYS[1] in now, "its tags are not shown"
         # Nobody can read the rows of some.
         if not model.__name__.startswith("Cursed"):
             row = model._base_manager.get(pk=tuple(loads(key)) if model.__name__ == "Seat" else key)
@@ -204,7 +207,7 @@ def test_many_rows_take_as_many_queries_as_few(db: None, django_user_model: Any,
         fill(found, " 1")
         live(found)
         few = [queries(client, f"{LIST}?view=rows&table={table}") for table in tables]
-        for number in range(2, 5):
+        for number in range(2, 4):
             fill(found, f" {number}")
         live(found, first=1000)
         many = [queries(client, f"{LIST}?view=rows&table={table}") for table in tables]

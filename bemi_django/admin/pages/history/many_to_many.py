@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db.models import Q
+from django.db.models import ManyToManyField, Q
 
 from bemi_django.admin.access.logged_models import parse_key
 from bemi_django.admin.access.masks import MASK
@@ -14,10 +14,22 @@ from bemi_django.admin.display.foreign_keys import labels
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.query_plans import TimedOut, bitmap_scan_only
+from bemi_django.log.belongings import generic_link
 from bemi_django.log.keys import json_of
 
 #: With more later changes than this, the members at a moment are not shown.
 _MOST = 5000
+
+
+class _Ends(NamedTuple):
+    """How rows of the through table name the object and the member.
+
+    ``rows`` are the values of the object's rows by field, and ``holds`` by column.
+    """
+
+    rows: dict[str, Any]
+    holds: dict[str, Any]
+    member: Any
 
 
 def many_to_many_labels(
@@ -38,20 +50,22 @@ def many_to_many_labels(
     Returns:
         The labels, or None if they are not permitted or there are too many later changes.
     """
-    through, model = field.remote_field.through, field.model
-    own, other = field.m2m_column_name(), field.m2m_reverse_name()
-    value = parse_key(model, key)
+    through = field.remote_field.through
+    value = parse_key(field.model, key)
     if value is None or not viewer.may("view", field.related_model):
         return None
+    ends = _ends(field, value)
+    if ends is None:
+        return None
+    holds, other = ends.holds, ends.member.column
     members: dict[str, Any] = {}
     if exists:
-        attribute = next(f.attname for f in through._meta.concrete_fields if f.column == other)
-        rows = through._base_manager.using(alias).filter(**{f"{field.m2m_field_name()}": value})
+        rows = through._base_manager.using(alias).filter(**ends.rows)
         members = {
-            str(row.pk): json_of(field.related_model._meta.pk, getattr(row, attribute)) for row in rows
+            str(row.pk): json_of(field.related_model._meta.pk, getattr(row, ends.member.attname))
+            for row in rows
         }
     if moment is not None:
-        holds = {own: json_of(model._meta.pk, value)}
         later = (
             viewer.changes()
             .for_model(through)
@@ -66,9 +80,34 @@ def many_to_many_labels(
             return None
         for change in changes:
             members.pop(str(change.primary_key), None)
-            if change.before.get(own) == holds[own]:
+            if change.before.items() >= holds.items():
                 members[str(change.previous_primary_key or change.primary_key)] = change.before.get(other)
     names = labels(viewer, field.related_model, alias, set(members.values()))
     is_hidden = viewer.masks.hide_model_key(field.related_model)
     unnamed = {member: f"#{MASK if is_hidden else member}" for member in members.values()}
     return sorted(names.get(member, unnamed[member]) for member in members.values())
+
+
+def _ends(field: Any, value: Any) -> _Ends | None:
+    """Return the ends of a field that an object with a key has; None if they are not known."""
+    meta = field.remote_field.through._meta
+    if isinstance(field, ManyToManyField):
+        own, member = (
+            meta.get_field(name) for name in (field.m2m_field_name(), field.m2m_reverse_field_name())
+        )
+        return _Ends({own.name: value}, {own.column: json_of(field.model._meta.pk, value)}, member)
+    # Tags, for example.
+    keys = [key for key in meta.concrete_fields if key.many_to_one]
+    member = next((key for key in keys if key.related_model is field.related_model), None)
+    if member is None:
+        return None
+    if link := generic_link(field):
+        kind = next(key for key in keys if key.column == link.kind_column)
+        holds = {str(link.key.column): json_of(link.key, value), link.kind_column: link.kind}
+        return _Ends({link.key.name: value, kind.attname: link.kind}, holds, member)
+    own = next(
+        (key for key in keys if key is not member and issubclass(field.model, key.related_model)), None
+    )
+    if own is None:
+        return None
+    return _Ends({own.name: value}, {own.column: json_of(field.model._meta.pk, value)}, member)

@@ -81,16 +81,20 @@ def _annotate(
             else:
                 mark, sql = comment.context_comment(text, context.current()), text
             if len(execution["connection"].execute_wrappers) > 1:
-                execute = _keeping_in_front(mark, execute, execution["connection"].execute_wrappers)
-            sql = mark + sql
+                execute = _marking_last(mark, execute, execution["connection"].execute_wrappers)
+            else:
+                sql = mark + sql
     except Exception:
         logger.warning("adding the context to a statement failed; it is sent without context", exc_info=True)
     # Outside the try block, so that the statement runs once and its exception reaches the caller.
     return execute(sql, params, many, execution)
 
 
-def _keeping_in_front(mark: Any, inner: Callable[..., Any], wrappers: list[Any]) -> Callable[..., Any]:
-    """Return what calls the wrappers after ours, and keeps the comment in front of what they add."""
+def _marking_last(mark: Any, inner: Callable[..., Any], wrappers: list[Any]) -> Callable[..., Any]:
+    """Return what calls the wrappers after ours, and puts the comment before the statement that they send.
+
+    They may take the statement apart, and would take the comment for its first words.
+    """
     # Django nests them around what runs the statement, which need not be a method of the cursor.
     behind = []
     for wrapper in wrappers[wrappers.index(_annotate) + 1 :]:
@@ -101,9 +105,7 @@ def _keeping_in_front(mark: Any, inner: Callable[..., Any], wrappers: list[Any])
     run = inner
 
     def execute(sql: Any, *others: Any) -> Any:
-        if isinstance(sql, type(mark)) and not sql.startswith(mark) and mark in sql:
-            sql = mark + sql.replace(mark, type(mark)(), 1)
-        return run(sql, *others)
+        return run(mark + sql if isinstance(sql, type(mark)) else sql, *others)
 
     for wrapper in reversed(behind):
         execute = partial(wrapper, execute)

@@ -88,16 +88,19 @@ def test_a_backend_that_is_made_of_django_s_is_hooked(drain: Drain) -> None:
     assert [change.context["user_id"] for change in drain() if change.table == "todo"] == [7]
 
 
-def test_the_comment_stays_in_front_of_what_another_wrapper_adds(drain: Drain) -> None:
-    def prefixed(execute: Any, sql: Any, params: Any, many: bool, execution: Any) -> Any:
-        return execute(f"/* other */ {sql}", params, many, execution)
+@pytest.mark.parametrize("form", ["/* other */ {0} {1}", "{0} /* other */ {1}", "{0} {1} /* other */"])
+def test_the_comment_stands_before_what_another_wrapper_adds(drain: Drain, form: str) -> None:
+    def added(execute: Any, sql: Any, params: Any, many: bool, execution: Any) -> Any:
+        verb, _, rest = sql.partition(" ")
+        assert verb == "INSERT"
+        return execute(form.format(verb, rest), params, many, execution)
 
     def retrying(*given: Any) -> Any:
         called.append(given[0])
         return cursor._execute(*given)
 
     called: list[str] = []
-    with bound_context(user_id=7), connection.execute_wrapper(prefixed), connection.cursor() as cursor:
+    with bound_context(user_id=7), connection.execute_wrapper(added), connection.cursor() as cursor:
         cursor.execute(INSERT, [FORGED])
         cursor.executemany(INSERT, [["a"], ["b"]])
         # What runs the statement may be somebody else's.

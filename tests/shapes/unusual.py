@@ -43,7 +43,7 @@ class TagsField(RelatedField):  # type: ignore[type-arg]
 
     def __init__(self, to: Any, through: Any) -> None:
         rel = models.ManyToManyRel(self, to, related_name="+", through=through)  # type: ignore[arg-type]
-        super().__init__(null=True, serialize=False, rel=rel)  # type: ignore[call-arg]
+        super().__init__(null=True, serialize=False, rel=rel)
 
     def contribute_to_class(self, cls: Any, name: str, private_only: bool = False, **kwargs: Any) -> None:
         self.set_attributes_from_name(name)

@@ -11,7 +11,7 @@ from django.db import models
 
 from bemi_django import conf
 from bemi_django.erasure.related.reused import of_key
-from bemi_django.erasure.related.spellings import spellings_of_key
+from bemi_django.erasure.related.spellings import spellings_in_events, spellings_of_key
 from bemi_django.erasure.targets.moved_rows import MovedRows
 from bemi_django.erasure.targets.target import Target, is_text
 from bemi_django.log.conditions import in_table
@@ -65,13 +65,18 @@ def target_of_key(place: Place, key: str, alias: str, archive: Location | None =
         whole = archived = WholeLog(whole, archive, place)
     spans = tuple(key_spans(whole, key))
     keys = dict.fromkeys(span.key for span in spans)
+    # An event has the spelling in which somebody has asked for the object.
+    spans += tuple(
+        span._replace(key=spelled)
+        for span in spans
+        for spelled in spellings_in_events(alias, place, span.key)
+    )
     texts = [each for each in keys if is_text(log, own, each) or (archived and archived.has_text(own, each))]
     return Target(place, own, spans, texts=tuple(texts), key=own)
 
 
 def _as_logged(log: Any, place: Place, key: str, alias: str) -> str:
     """Return a key in the spelling that the log has: some types take several for equal."""
-    # An event has the spelling in which somebody has asked for the object.
     if log.filter(of_key(key)).exclude(operation__in=("EVENT", "ERASED")).exists():
         return key
     known = log.filter(primary_key__in=list(spellings_of_key(alias, place, key)))

@@ -60,6 +60,11 @@ class Spellings:
         self._place = place
         self._reference = reference
 
+    @property
+    def columns(self) -> Sequence[str]:
+        """The columns of the child."""
+        return self._reference.columns
+
     def of(
         self, values: Collection[tuple[Any, ...]], names: Iterable[Sequence[str]]
     ) -> Iterator[tuple[Any, ...]]:
@@ -69,10 +74,22 @@ class Spellings:
             values: Values of the columns of the parent.
             names: The columns of the child, by all names that they had.
         """
+        found = (each for name in names for each in self._logged(name))
+        yield from self.among(found, values)
+
+    def among(
+        self, found: Iterable[tuple[Any, ...]], values: Collection[tuple[Any, ...]]
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield those of some values of the child that are equal to one of the parent, and another text.
+
+        Args:
+            found: Values of the columns of the child; read only if its types take several texts for equal.
+            values: Values of the columns of the parent.
+        """
         if not values or not self._may_differ():
             return
-        found = (each for name in names for each in self._logged(name) if each not in values)
-        while batch := list(islice(found, _BATCH)):
+        others = (each for each in found if each not in values)
+        while batch := list(islice(others, _BATCH)):
             yield from self._equal(batch, list(values))
 
     def _may_differ(self) -> bool:
@@ -112,21 +129,41 @@ class Spellings:
 
 
 def spellings_of_key(alias: str, place: Place, key: str) -> Iterator[str]:
-    """Yield the keys of the log that are equal to one, and other texts.
+    """Yield the keys of rows of the log that are equal to one, and other texts.
 
     Args:
         alias: Alias of the database.
         place: The table, whose key has one column.
         key: The key.
     """
+    if (own := _of_primary_key(alias, place)) is not None:
+        yield from (found for (found,) in own.of([(key,)], [own.columns]))
+
+
+def spellings_in_events(alias: str, place: Place, key: str) -> Iterator[str]:
+    """Yield the keys of events that are equal to one, and other texts: what somebody has asked for.
+
+    Args:
+        alias: Alias of the database.
+        place: The table, whose key has one column.
+        key: The key.
+    """
+    if (own := _of_primary_key(alias, place)) is not None:
+        log = Change.objects.using(conf.destination()).filter(in_table(place), operation="EVENT").order_by()
+        events = log.filter(primary_key__isnull=False).values_list("primary_key").distinct()
+        yield from (found for (found,) in own.among(events.iterator(_BATCH), [(key,)]))
+
+
+def _of_primary_key(alias: str, place: Place) -> Spellings | None:
     name = place.schema, place.table
     with row_session(alias) as cursor:
         table = read_catalog(cursor, dumps([name])).tables.get(name)
     if table is None or table.primary is None or len(table.primary.columns) > 1:
-        return
+        return None
     own = table.primary.columns
-    reference = Reference("", name, name, own, own, "a", False, False, table.primary.equalities)
-    yield from (found for (found,) in Spellings(alias, place, reference).of([(key,)], [own]))
+    return Spellings(
+        alias, place, Reference("", name, name, own, own, "a", False, False, table.primary.equalities)
+    )
 
 
 def _rows(table: LiveTable, columns: Sequence[str], values: Iterable[tuple[Any, ...]]) -> str:

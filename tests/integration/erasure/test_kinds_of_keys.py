@@ -200,7 +200,7 @@ def test_rows_refer_by_other_columns_than_the_key_and_in_other_spellings(
             bemi("subject", "box:ANN@example.org", "--export", str(place))
             assert "of ann" in place.read_text()
             assert drain()[-1].primary_key == "Ann@Example.org"
-        execute("DELETE FROM changes WHERE primary_key = 'ANN@example.org'")
+        # Events keep no spelling of an erased key.
         bemi("erase", "box:ann@example.ORG", *REASON)
         assert "of ann" not in logged("box") and "xample" not in logged("box")
     finally:

@@ -286,6 +286,14 @@ def test_what_is_no_context_or_not_a_whole_one_is_not_followed(data: bytes) -> N
     assert ways.stitcher.claim(TABLE, 8, {OID}).context == ways.context
 
 
+def test_a_statement_that_waits_for_a_row_is_put_together_before_it() -> None:
+    ways = Ways(TABLE, layout(TABLE, 0))
+    for content in (b'%d{"a": "%b","SQL": "x"}' % (OID, b"x" * 70_000), b'%d+"y"}' % OID):
+        assert ways.fast_path.follow(context(content))
+    row = ways.short(change(b"I", OID, (b"N", [b"1", b"x", b""])))
+    assert row is not None and (read(row)["context"] or b"").endswith(b'"SQL": "y"}')
+
+
 def test_a_value_of_any_length_goes_the_short_way() -> None:
     ways = Ways(TABLE, layout(TABLE, 0))
     for length in (0, 1, 255, 256, 70_000):

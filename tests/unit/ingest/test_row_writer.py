@@ -20,7 +20,7 @@ from bemi_django.ingest.rows.rendering import Lost
 from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, template
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
-from bemi_django.wire.ids import change_id, sequence_in, source_in
+from bemi_django.wire.ids import change_id, first_id, sequence_in, source_in
 from tests.support.copied import read
 
 TABLE = Relation(1, "public", "t", ())
@@ -293,6 +293,7 @@ def test_ids_are_of_version_8_unique_and_sort_in_commit_order(
     made = UUID(bytes=first)
     assert (made.version, made.variant) == (8, "specified in RFC 4122")
     assert (sequence_in(first), source_in(first)) == (one[0], one[2])
+    assert first_id(first) == change_id(one[0], 0, one[2])
 
 
 def test_the_id_depends_on_the_source_and_on_nothing_else_that_may_differ() -> None:

@@ -172,6 +172,14 @@ def test_literals_go_as_soon_as_the_statement_is_known_to_touch_what_is_masked()
         found += [json.loads(change.context)["SQL"] for change in feed(stitcher, step)]
     assert found == ["UPDATE v SET a = 5", "UPDATE v SET a = ***"]
     assert stitcher.is_touching
+    # Also of one that waits for a row.
+    for content in (
+        b'1{"a": "' + b"x" * 70_000 + b'","SQL": "UPDATE v SET a = 6"}',
+        b'1+"UPDATE v SET a = 7"}',
+        b"2",
+    ):
+        feed(stitcher, context(content))
+    assert [json.loads(change.context)["SQL"] for change in feed(stitcher, ROW)] == ["UPDATE v SET a = ***"]
 
 
 def test_only_a_context_is_reported_as_invalid_and_once() -> None:

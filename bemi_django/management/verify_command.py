@@ -16,7 +16,7 @@ from bemi_django import conf, destinations
 from bemi_django.events.operator_context import operator_context
 from bemi_django.management.subcommand import INTERRUPTED
 from bemi_django.management.worker.configured_worker import worker_config
-from bemi_django.schema.database_names import database_name
+from bemi_django.schema.database_names import database_name, database_option
 from bemi_django.schema.replication.slots import slot_of
 from bemi_django.seals.anchors import Anchor, read
 from bemi_django.seals.verify import verify_chains
@@ -107,7 +107,12 @@ def compare(command: BaseCommand, database: str, options: dict[str, Any]) -> Non
         raise CommandError(message, returncode=INTERRUPTED) from None
     wrong = [result for result in results if not result.is_true]
     if wrong:
-        raise CommandError(f"the log and {len(wrong)} of {len(results)} tables differ")
+        option = database_option(database)
+        raise CommandError(
+            f"the log and {len(wrong)} of {len(results)} tables differ. After a gap, 'manage.py bemi baseline"
+            f"{option}' records the rows as they are; 'manage.py bemi verify{option} --accept' accepts what "
+            "you have looked at"
+        )
 
 
 def _require_whole(database: str, tables: list[str]) -> None:

@@ -66,16 +66,20 @@ class LiftedMasks:
         """Tell whether the key of one of some changes is masked for others."""
         return self._masks is not None and any(map(self._masks.hide_key, changes))
 
+    def hidden_fields(self, model: type[models.Model]) -> frozenset[str]:
+        """Return the columns of a model that are masked for others."""
+        return frozenset() if self._masks is None else self._masks.hidden_fields(model)
+
     def field(self, model: type[models.Model], column: str, key: str | None) -> None:
         """Note that a value of a model's column is shown, of the row with a key."""
-        if self._masks is not None and column in self._masks.hidden_fields(model):
+        if column in self.hidden_fields(model):
             place = self._logged_models.places()[model._meta.concrete_model or model]
-            hides = self._masks.hide_model_key(model)
+            hides = self._masks is not None and self._masks.hide_model_key(model)
             self._unmasked.add(place.schema, place.table, {column}, None if hides else key)
 
     def label(self, instance: models.Model, text: str, shown: int) -> None:
         """Note the values of a row that its label shows, of whose characters only the first are shown."""
-        hidden = () if self._masks is None else self._masks.hidden_fields(type(instance))
+        hidden = self.hidden_fields(type(instance))
         for field in instance._meta.concrete_fields if hidden else ():
             value = instance.__dict__.get(field.attname)
             if field.column not in hidden or value in (None, ""):

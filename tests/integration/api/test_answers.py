@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import pytest
 from django.contrib.admin import AdminSite
+from django.contrib.auth import get_user_model
 from django.http import HttpRequest
 from django.test import Client
 from django.urls import include, path
@@ -23,6 +24,7 @@ from tests.support.marked_texts import mark, speak_marked
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.support.audit_api")]
 VIEW = "bemi_django.view_change"
+TIMELINE = "admin/bemi_django/change/timeline/{}/"
 
 
 @pytest.fixture
@@ -186,6 +188,21 @@ def test_masked_values_are_hidden_and_what_is_shown_is_recorded(
         assert "Wake up" in str(answer(admin_client, page, **given)) or "at" in given
         assert noted and noted[-1][0] == ("unmasked",), page
         noted.clear()
+
+
+def test_what_the_log_leaves_out_is_masked_for_everybody(admin_client: Client) -> None:
+    user = get_user_model().objects.create_user("carl", password="x")
+    row = {"id": user.pk, "username": "carl"}
+    given = {"operation": "CREATE", "before": {}, "after": row, "unavailable": {"ignored": ["password"]}}
+    record(1, table="auth_user", primary_key=str(user.pk), **given)
+    for page in (
+        "audit/objects/{}/fields/",
+        "audit/objects/{}/fields/password/",
+        TIMELINE,
+        f"{TIMELINE}?field=password",
+    ):
+        text = admin_client.get(f"/{page}".format(f"auth/user/{user.pk}")).content.decode()
+        assert "••••••" in text and user.password not in text, page
 
 
 def only_todos(request: HttpRequest, changes: Any) -> Any:

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any, NamedTuple
 
-from django.db import models
-
-from bemi_django.admin.access.logged_models import key_fields
 from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.display.actors import Actor, Actors
 from bemi_django.admin.display.value_diff import are_alike
 from bemi_django.admin.display.values.formatter import MISSING, Formatter, ShownPair
 from bemi_django.admin.display.values.text_lists import comma_list
+from bemi_django.admin.pages.history.live_row import live_row
 from bemi_django.admin.pages.history.many_to_many import many_to_many_labels
 from bemi_django.admin.pages.history.subject import HistorySubject
 from bemi_django.admin.pages.history.timeline_steps import field_url
-from bemi_django.admin.search.change_reader import prune
 from bemi_django.admin.search.paging import nearest_change
 from bemi_django.log.blame import blame
 from bemi_django.log.change import ChangeQuerySet
-from bemi_django.log.keys import json_of, models_of
-from bemi_django.log.live.live_rows import find_row
-from bemi_django.log.live.row_session import row_session
+from bemi_django.log.keys import models_of
 from bemi_django.log.places import place_of
 from bemi_django.models import Change
 
@@ -75,7 +71,7 @@ class ObjectState:
         self._fields: dict[str, Any] = {
             str(field.column): field for field in self._model._meta.concrete_fields
         }
-        self._present = _live_row(self._instance, self._alias) if self._instance is not None else None
+        self._present = live_row(self._instance, self._alias) if self._instance is not None else None
         self._formatter = Formatter(self._viewer)
         # The tables of parent models have rows of the same object.
         self._tables = models_of(self._instance) if self._instance is not None else [self._model]
@@ -157,6 +153,8 @@ class ObjectState:
 
     def is_masked(self, column: str) -> bool:
         """Tell whether the values of a column are masked."""
+        if column in self._left_out:
+            return True
         masks = self._viewer.masks
         self._viewer.lifted.field(self._model, column, self._key)
         if column in self._fields:
@@ -164,6 +162,13 @@ class ObjectState:
         # The table has columns that the model does not know.
         places = [place_of(table, self._alias) for table in self._tables]
         return any(masks.hide_column(place.schema, place.table, column) for place in places)
+
+    @cached_property
+    def _left_out(self) -> set[str]:
+        """Columns that are masked for others and not in the log at all, such as passwords."""
+        hidden = self._viewer.lifted.hidden_fields(self._model)
+        blamed = blame(self._instance) if hidden and self._instance is not None else {}
+        return {column for column in hidden if column in blamed and blamed[column].is_ignored}
 
     def _many_to_many(
         self, moments: Sequence[datetime | None], missing: Sequence[datetime | None] = ()
@@ -225,26 +230,3 @@ class ObjectState:
         row = names.renamed(self._viewer.encrypted.row(change, side))
         self._viewer.lifted.row(change, {}, self._viewer.encrypted.readable(change))
         return {name: MASK if name in hidden and value is not None else value for name, value in row.items()}
-
-
-def _live_row(instance: models.Model, alias: str) -> RowValues | None:
-    """Return the row as the log would have it, including the tables of parent models.
-
-    None if a value is nested too deeply to be read.
-    """
-    try:
-        return _read_row(instance, alias)
-    except RecursionError:
-        return None
-
-
-def _read_row(instance: models.Model, alias: str) -> RowValues:
-    row: RowValues = {}
-    with row_session(alias) as cursor:
-        for table in reversed(models_of(instance)):
-            place = place_of(table, alias)
-            key = {
-                field.column: json_of(field, getattr(instance, field.attname)) for field in key_fields(table)
-            }
-            row |= prune(find_row(cursor, (place.schema, place.table), key) or {})
-    return row

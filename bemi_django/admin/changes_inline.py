@@ -10,12 +10,14 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.checks import InlineModelAdminChecks
 from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, QueryDict
 from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from bemi_django.admin.access.chosen_log import unreached
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.pages.history.latest import or_unreadable, render_latest
 from bemi_django.admin.pages.history.subject import subject_of_instance
@@ -105,7 +107,13 @@ class ChangesInline(InlineBase):
         has_pages = hasattr(self.admin_site._registry.get(Change), "timeline_view")
         if obj is None or obj.pk is None or not has_pages or not viewer.has("view"):
             return False
-        return not viewer.masks.hide_model_key(self.parent_model)
+        try:
+            return not viewer.masks.hide_model_key(self.parent_model)
+        except (OperationalError, InterfaceError):
+            if unreached() is None:
+                raise
+            # What is rendered says that the log cannot be read.
+            return True
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return False: changes are not added."""

@@ -11,7 +11,8 @@ from bemi_django.log.live.key_query import EQUALS, EXCEEDS, key_query
 _NAMES = """
 SELECT n.nspname, c.relname, rn.nspname, r.relname, greatest(c.reltuples, 0)::bigint, (
     SELECT min(k.since)::text FROM _bemi.relations k
-    WHERE k.relation = r.oid AND k.system = (SELECT s.system_identifier FROM pg_control_system() s)
+    WHERE k.relation = r.oid AND k.ended IS NULL
+        AND k.system = (SELECT s.system_identifier FROM pg_control_system() s)
         AND k.description -> 'name' = jsonb_build_array(rn.nspname, r.relname))
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_class r ON r.oid = coalesce(pg_partition_root(c.oid), c.oid)

@@ -12,7 +12,7 @@ from bemi_django.verification.subject import Subject
 from bemi_django.verification.table.compared_table import Leaf
 from bemi_django.verification.table.key_columns import parts_of_key
 from bemi_django.verification.table.transaction_ids import whole_xid
-from bemi_django.verification.table.versions import is_other_column
+from bemi_django.verification.table.versions import is_other_column, tracked_since
 
 #: A row that was there before its table was tracked, or before the slot was made.
 OLDER = "older"
@@ -23,7 +23,7 @@ def start_of(subject: Subject) -> int:
     versions, removed = subject.table.versions, subject.removed
     return max(
         subject.start_xid,
-        versions[0].xid if versions else 0,
+        tracked_since(versions),
         removed.transaction_id + 1 if removed is not None else 0,
     )
 

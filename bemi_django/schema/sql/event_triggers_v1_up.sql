@@ -282,7 +282,8 @@ BEGIN
                    lag(d.description) OVER versions AS before, lead(d.description) OVER versions AS after,
                    lead(d.since) OVER versions AS until
             FROM _bemi.relations d WHERE d.relation = ANY (touched)
-            WINDOW versions AS (PARTITION BY d.relation, d.system ORDER BY d.since)
+            -- The first one since the table is tracked again says since when.
+            WINDOW versions AS (PARTITION BY d.relation, d.system, d.ended ORDER BY d.since)
         ) v
         WHERE v.relation = k.relation AND v.since = k.since AND v.system = k.system AND v.until < needed
             AND (

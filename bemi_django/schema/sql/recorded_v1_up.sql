@@ -1,5 +1,5 @@
 -- Return those of some keys of a table whose rows have a change in the present history of a log, since the table was
--- emptied, and since it was there: before "since", another table had the name. NULL if that cannot be told for rows that were read in a snapshot: the history began after the position "low",
+-- emptied, and since it is tracked: before "since", another table had the name, or changes were not recorded. NULL if that cannot be told for rows that were read in a snapshot: the history began after the position "low",
 -- or changes that the snapshot does not show were excluded from the log. SECURITY DEFINER, because the worker may add to
 -- the log, but not read it.
 CREATE FUNCTION _bemi.recorded_v1(

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 _VERSIONS = """
 SELECT relation::bigint, (since - '0/0')::bigint, since_xid::text::bigint, description -> 'name',
-       description -> 'root', description -> 'columns', description -> 'key', description -> 'numbers'
+       description -> 'root', description -> 'columns', description -> 'key', description -> 'numbers',
+       ended IS NOT NULL
 FROM _bemi.relations WHERE relation = ANY (%s::bigint[]::oid[])
     AND system = (SELECT s.system_identifier FROM pg_control_system() s) ORDER BY relation, since
 """
@@ -28,6 +29,7 @@ class TableVersion(NamedTuple):
         columns: The oid of the type of each column.
         key: Columns of the primary key.
         numbers: The number of each column, which another column of its name does not have.
+        is_ended: Whether the table was tracked no longer after it, before it was tracked again.
     """
 
     lsn: int
@@ -37,6 +39,7 @@ class TableVersion(NamedTuple):
     columns: dict[str, int]
     key: list[str]
     numbers: dict[str, int]
+    is_ended: bool = False
 
 
 def read_versions(cursor: Any, tables: Sequence[int]) -> dict[int, list[TableVersion]]:
@@ -48,10 +51,15 @@ def read_versions(cursor: Any, tables: Sequence[int]) -> dict[int, list[TableVer
     """
     cursor.execute(_VERSIONS, [list(tables)])
     found: dict[int, list[TableVersion]] = {}
-    for table, lsn, xid, name, root, columns, key, numbers in cursor.fetchall():
-        version = TableVersion(int(lsn), xid, (name[0], name[1]), (root[0], root[1]), columns, key, numbers)
+    for table, lsn, xid, name, root, *rest in cursor.fetchall():
+        version = TableVersion(int(lsn), xid, (name[0], name[1]), (root[0], root[1]), *rest)
         found.setdefault(table, []).append(version)
     return found
+
+
+def tracked_since(versions: Sequence[TableVersion]) -> int:
+    """Return the id of the transaction since which a table is tracked; 0 if it is not known."""
+    return next((version.xid for version in versions if not version.is_ended), 0)
 
 
 def own_versions(versions: list[TableVersion]) -> list[TableVersion]:

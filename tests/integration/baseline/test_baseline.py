@@ -338,6 +338,27 @@ def test_rows_that_came_unnoticed_after_a_truncate_are_recorded(book: Pipeline) 
     assert str(run(book, anew=True)[0]) == "lab.book: 9 rows, 8 of them recorded"
 
 
+def test_rows_that_were_written_while_the_table_was_not_tracked_are_recorded(book: Pipeline) -> None:
+    def verified() -> str:
+        book.stop()
+        with book.worker():
+            (result,) = verify(worker_config(book.slot, role=roles.OWNER), Options(only=["lab.book"]))
+        return str(result)
+
+    execute("UPDATE lab.book SET word = 'newer' WHERE id = 1")
+    execute("ALTER TABLE lab.book SET SCHEMA public")
+    execute(
+        "UPDATE public.book SET word = 'unseen' WHERE id = 1;"
+        "INSERT INTO public.book VALUES (1000, 'unseen', 1)"
+    )
+    execute("ALTER TABLE public.book SET SCHEMA lab")
+    assert (
+        verified() == f"lab.book: {_OLD + 1} rows, {_OLD} of them older than the log, 1 different (1: word)"
+    )
+    assert str(run(book)[0]) == f"lab.book: {_OLD + 1} rows, {_OLD + 1} of them recorded"
+    assert verified() == f"lab.book: {_OLD + 1} rows, as in the log"
+
+
 def test_rows_are_recorded_again_in_a_new_history(book: Pipeline) -> None:
     run(book)
     book.drop()

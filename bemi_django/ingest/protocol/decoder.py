@@ -35,6 +35,7 @@ from bemi_django.ingest.protocol.messages import (
     Truncate,
     Update,
 )
+from bemi_django.ingest.protocol.names import ESCAPED
 
 _BEGIN = Struct(">xQqI")
 _COMMIT = Struct(">xxQQ8x")
@@ -182,9 +183,10 @@ def _describe(data: bytes) -> Relation:
         column, offset = _text(data, offset + 1)
         type_oid, _modifier = _COLUMN.unpack_from(data, offset)
         offset += 8
-        columns.append(Column(column.decode(), type_oid, in_identity))
+        columns.append(Column(column.decode(errors=ESCAPED), type_oid, in_identity))
     # The server omits the schema of its own catalog.
-    return Relation(oid, schema.decode() or "pg_catalog", name.decode(), tuple(columns))
+    schema = schema or b"pg_catalog"
+    return Relation(oid, schema.decode(errors=ESCAPED), name.decode(errors=ESCAPED), tuple(columns))
 
 
 def _message(data: bytes) -> Message:

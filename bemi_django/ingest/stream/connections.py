@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg2
+from psycopg2.extensions import encodings
 
 from bemi_django.encryption.key_ring import KeyRing
 from bemi_django.encryption.project_keys import project_keys
 from bemi_django.exceptions import NotInstalled, SinkUnavailable
 from bemi_django.ingest import error_advice
 from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.protocol import names
 from bemi_django.ingest.stream.source import SlotSource
 from bemi_django.ingest.stream.watchdog import WatchedConnection
 from bemi_django.schema import installed
@@ -54,6 +56,7 @@ SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_t
 SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('synchronous_commit') = 'off'
 """
 
+_ANY_BYTES = "SQL_ASCII"
 # The administrator wants it so, or the provider of a server whose disk is nearly full.
 _READ_ONLY_ROLE = """
 SELECT session_user::text WHERE current_setting('default_transaction_read_only')::bool
@@ -87,6 +90,10 @@ def connect_source(config: WorkerConfig, answer_seconds: float | None = None) ->
     connection: WatchedConnection = _connect(psycopg2.connect, ask)
     connection.autocommit = True
     try:
+        if connection.get_parameter_status("server_encoding") == _ANY_BYTES:
+            # Names need not be text, and the server would refuse to send those that are not.
+            encodings.update(dict.fromkeys((_ANY_BYTES, _ANY_BYTES.replace("_", "")), names.CODEC))
+            connection.set_client_encoding(_ANY_BYTES)
         if answer_seconds is not None:
             connection.watch(lambda: _connect(psycopg2.connect, ask), answer_seconds)
     except BaseException:
@@ -114,7 +121,7 @@ def connect_stream(config: WorkerConfig, server_encoding: str, silence: float) -
         silence: Seconds after which either side gives the other up.
     """
     # SQL_ASCII holds any bytes. It is not converted, or the server would stop at those that are not text.
-    encoding = "SQL_ASCII" if server_encoding == "SQL_ASCII" else "UTF8"
+    encoding = _ANY_BYTES if server_encoding == _ANY_BYTES else "UTF8"
     source: SlotSource = _connect(
         lambda **given: SlotSource(given, silence), lambda: _source_parameters(config, encoding)
     )

@@ -106,6 +106,11 @@ def test_a_relation_described_again_replaces_the_first() -> None:
     assert found.relation == renamed
 
 
+def test_a_name_that_is_no_text_is_escaped() -> None:
+    found = Decoder().decode(b"R\0\0\0\1\xc3\xa9\0\xe9\0f\0\1\1a\xff%\0\0\0\0\x19\xff\xff\xff\xff")
+    assert found == Relation(1, "é", "%E9", (Column("a%FF%", 25, True),))
+
+
 def test_a_row_of_a_relation_that_was_not_described_is_refused() -> None:
     with pytest.raises(ProtocolError, match="undecodable message of type b'I': 7"):
         Decoder().decode(change(b"I", (b"N", [b"1", None])))
@@ -119,7 +124,7 @@ def test_a_row_of_a_relation_that_was_not_described_is_refused() -> None:
         pytest.param(b"I\0\0\0\7N\0\1x", "unknown column kind 120", id="column kind"),
         pytest.param(message("_bemi", b"{}") + b"x", "message is incomplete", id="content"),
         pytest.param(change(b"U", (b"O", [b"1"]), (b"N", [b"1", b"x"])), "zip", id="two lengths"),
-        pytest.param(b"R\0\0\0\1\xff\0\0f\0\0", "decode", id="name"),
+        pytest.param(b"R\0\0\0\1f", "subsection not found", id="name"),
     ],
 )
 def test_what_is_not_the_protocol_is_refused_with_its_reason(

@@ -311,6 +311,29 @@ def test_bytes_that_are_no_text_are_kept(bytes_job: WorkerConfig) -> None:
     assert any(b"caf\xe9" in message for message in letters)
 
 
+@pytest.mark.administrator
+def test_names_that_are_no_text_are_escaped(bytes_job: WorkerConfig) -> None:
+    run = r"DO $$ BEGIN EXECUTE E'{}'; END $$"
+    table = r'public."caf\xe9"'
+    with closing(connect_tables(bytes_job)) as opened, opened, opened.cursor() as cursor:
+        for statement in (
+            rf'CREATE TABLE {table} (id int PRIMARY KEY, "pr\xefx" text)',
+            rf"ALTER TABLE {table} REPLICA IDENTITY FULL",
+            rf"ALTER PUBLICATION bemi ADD TABLE {table}",
+        ):
+            cursor.execute(run.format(statement))
+    Supervisor(bytes_job).run(until_current=True)
+    with closing(connect_tables(bytes_job)) as opened, opened, opened.cursor() as cursor:
+        cursor.execute(run.format(rf"INSERT INTO {table} VALUES (1, ''ż'')"))  # noqa: S608 - a constant
+        cursor.execute(run.format(rf"ALTER TABLE {table} RENAME TO cafe"))
+        cursor.execute("DELETE FROM public.cafe; INSERT INTO public.raw VALUES (1, 'ok', 'ok')")
+    Supervisor(bytes_job).run(until_current=True)
+    row = {"id": 1, "pr%EFx": "ż"}
+    found = Change.objects.filter(database="bytes").values_list("table", "before", "after")
+    assert list(found[:2]) == [("caf%E9", {}, row), ("cafe", row, {})] and len(found) == 3
+    assert not DeadLetter.objects.exists()
+
+
 def test_a_letter_that_still_fails_does_not_keep_the_others(drain: Drain, settings: Any) -> None:
     settings.BEMI_SLOT = "bemi_test"
     execute("CREATE TYPE secret AS ENUM ('x', 'y')")

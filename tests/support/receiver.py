@@ -9,6 +9,9 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, NamedTuple
 
+#: The status of a receiver that does not answer.
+NEVER = 0
+
 
 class Received(NamedTuple):
     """A request: its headers, body, and path."""
@@ -23,7 +26,10 @@ class Received(NamedTuple):
 
 
 class Receiver:
-    """What was received, and with which statuses the next requests are answered: 200 when there are none."""
+    """What was received, and with which statuses the next requests are answered: 200 when there are none.
+
+    :data:`NEVER` gives no answer, as long as the sender waits for one.
+    """
 
     def __init__(self) -> None:
         self.received: list[Received] = []
@@ -47,7 +53,12 @@ def receiving() -> Iterator[Receiver]:
                 # The sender was killed. What arrived of it is no request, as for any server.
                 return
             receiver.received.append(Received(dict(self.headers), body, self.path))
-            self.send_response(receiver.statuses.pop(0) if receiver.statuses else 200)
+            status = receiver.statuses.pop(0) if receiver.statuses else 200
+            if status == NEVER:
+                self.rfile.read(1)
+                self.close_connection = True
+                return
+            self.send_response(status)
             self.send_header("Location", "/elsewhere")
             self.end_headers()
             with suppress(ConnectionError):

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from bemi_django.alerts import webhook
 from bemi_django.alerts.webhook import signature_of
 from bemi_django.exceptions import ReplicationError
 from tests.support.exporting import Sink
 from tests.support.load_pipeline import LoadPipeline
 from tests.support.polling import until
-from tests.support.receiver import Receiver, receiving
+from tests.support.receiver import NEVER, Receiver, receiving
 
 SECRET = "a secret for tests"
 
@@ -84,18 +85,21 @@ def test_what_is_not_accepted_is_sent_again_and_the_slot_waits(sent: Sink, recei
 
 
 def test_what_is_refused_too_often_becomes_a_dead_letter(
-    sent: Sink, receiver: Receiver, settings: Any
+    sent: Sink, receiver: Receiver, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.BEMI_SINK_ATTEMPTS = 2
-    receiver.statuses[:] = [503, 422, 422]
+    monkeypatch.setattr(webhook, "TIMEOUT", 0.2)
+    # What concerns the moment counts as no refusal, nor does a receiver that is slow.
+    receiver.statuses[:] = [503, 422, 429, NEVER, 410]
     sent.trail.write(2)
     assert sent.run() == 2
-    assert numbers(receiver) == [[1], [1], [1], [2]]
+    assert numbers(receiver) == [[1]] * 5 + [[2]]
+    assert len({one.notice["delivery"] for one in receiver.received}) == 2
     ((reason, delivery, message),) = sent.trail.log.run(
         "SELECT reason, origin ->> 'delivery', message FROM _bemi.dead_letters WHERE slot = %s", [sent.slot]
     )
-    assert reason == "http://127.0.0.1 has not accepted changes: the server answered 422"
-    assert (delivery, bytes(message)) == (receiver.received[2].notice["delivery"], receiver.received[2].body)
+    assert reason == "http://127.0.0.1 has not accepted changes: the server answered 410"
+    assert (delivery, bytes(message)) == (receiver.received[4].notice["delivery"], receiver.received[4].body)
 
 
 def test_without_a_limit_nothing_is_given_up(sent: Sink, receiver: Receiver) -> None:

@@ -165,7 +165,7 @@ def test_it_answers_who_and_where(
             if line.label == "No group":
                 assert not line.query
                 continue
-            shown = admin_client.get(f"{LIST}?view=rows&{found['list_query']}&{line.query}")
+            shown = admin_client.get(f"{LIST}?view=rows&{found['period_query']}&{line.query}")
             assert len(shown.context["rows"]) == line.changes, line
     for column in found["chart"].columns:
         shown = admin_client.get(f"{LIST}?view=rows&{column.step.query}")

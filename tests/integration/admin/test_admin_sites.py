@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from django.core.cache import cache
 from django.core.checks import run_checks
 from django.http import HttpRequest
 from django.test import Client, override_settings
-from django.urls import include, path
+from django.urls import include, path, resolve
 
 from bemi_django.admin import ChangeAdmin
 from bemi_django.models import Change
@@ -93,6 +94,9 @@ def test_all_links_stay_within_a_site(beside_the_default: None, client: Client, 
     assert text.status_code == 200
     assert "/partner/bemi_django/change/" in content
     assert '"/admin/' not in content
+    # Other paths are those of no page: the admin has a view for them.
+    links = re.findall(r'href="(/partner/bemi_django/[^"?#]*)', content)
+    assert [link for link in links if resolve(link).url_name is None] == []
 
 
 def test_the_button_leads_to_its_own_site(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.http import QueryDict
 from django.utils.formats import number_format
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
@@ -18,6 +19,7 @@ from bemi_django.admin.pages.activity import hour_chart
 from bemi_django.admin.pages.activity.activity_range import ActivityRange, presets, range_of
 from bemi_django.admin.pages.activity.hour_counts import HourCounts, counts_of, visible_kinds
 from bemi_django.admin.pages.activity.rankings import grouped, rankings
+from bemi_django.admin.pages.list_neighbours import list_query
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.paging import Page, PageCursor, cursor_before, read_page
 from bemi_django.admin.search.people.users import by_user, context_parts
@@ -44,6 +46,7 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
     # The name of a user of whom the viewer may see nothing is not told.
     names = user_names([user], viewer) if user and known.changes else {}
     here = {**asked.parameters, **({"user": user} if user else {})}
+    period = f"{asked.query}{'&' + urlencode({'user': user}) if user else ''}"
     heat_rows, busiest = hour_chart.heat(counts.hours) if counts else ([], "")
     return {
         "crumbs": [(_("Activity"), None), *([(in_order(names.get(user, user)), None)] if user else [])],
@@ -54,7 +57,8 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
         "asked": asked,
         "presets": [(key, label, urlencode({**here, "span": key})) for key, label in _presets(here)],
         "csv_query": urlencode({**here, "format": "csv"}) if viewer.has("export") and not asked.error else "",
-        "list_query": f"{asked.query}{'&' + urlencode({'user': user}) if user else ''}",
+        "period_query": period,
+        "list_query": list_query(QueryDict(period)),
         "chart": counts and hour_chart.chart(list(asked.steps()), counts.hours, KINDS),
         "total": grouped(counts.total) if counts else None,
         "total_count": counts.total if counts else 0,

@@ -77,24 +77,30 @@ def _annotate(
         if is_write(text):
             if isinstance(sql, bytes):
                 recorded = composed_from() or text
-                mark: Any = comment.context_comment(recorded, context.current()).encode()
             else:
-                mark, sql = comment.context_comment(text, context.current()), text
+                recorded = sql = text
+            mark = comment.context_comment(recorded, context.current())
             if len(execution["connection"].execute_wrappers) > 1:
-                execute = _marking_last(mark, execute, execution["connection"].execute_wrappers)
+                execute = _marking_last(mark, execute, execution)
             else:
-                sql = mark + sql
+                sql = _marked(mark, sql)
     except Exception:
         logger.warning("adding the context to a statement failed; it is sent without context", exc_info=True)
     # Outside the try block, so that the statement runs once and its exception reaches the caller.
     return execute(sql, params, many, execution)
 
 
-def _marking_last(mark: Any, inner: Callable[..., Any], wrappers: list[Any]) -> Callable[..., Any]:
+def _marked(mark: str, sql: Any) -> Any:
+    return mark.encode() + sql if isinstance(sql, bytes) else mark + sql
+
+
+def _marking_last(mark: str, inner: Callable[..., Any], execution: dict[str, Any]) -> Callable[..., Any]:
     """Return what calls the wrappers after ours, and puts the comment before the statement that they send.
 
-    They may take the statement apart, and would take the comment for its first words.
+    They may take the statement apart, and would take the comment for its first words. They may make bytes of
+    it, or an object of the driver's module ``sql``.
     """
+    wrappers = execution["connection"].execute_wrappers
     # Django nests them around what runs the statement, which need not be a method of the cursor.
     behind = []
     for wrapper in wrappers[wrappers.index(_annotate) + 1 :]:
@@ -105,7 +111,13 @@ def _marking_last(mark: Any, inner: Callable[..., Any], wrappers: list[Any]) -> 
     run = inner
 
     def execute(sql: Any, *others: Any) -> Any:
-        return run(mark + sql if isinstance(sql, type(mark)) else sql, *others)
+        try:
+            if not isinstance(sql, (str, bytes)):
+                sql = _text(sql, execution["cursor"]) or sql
+            sql = _marked(mark, sql)
+        except Exception:
+            logger.warning("a statement that another wrapper made is sent without context", exc_info=True)
+        return run(sql, *others)
 
     for wrapper in reversed(behind):
         execute = partial(wrapper, execute)

@@ -88,18 +88,25 @@ def test_a_backend_that_is_made_of_django_s_is_hooked(drain: Drain) -> None:
     assert [change.context["user_id"] for change in drain() if change.table == "todo"] == [7]
 
 
-@pytest.mark.parametrize("form", ["/* other */ {0} {1}", "{0} /* other */ {1}", "{0} {1} /* other */"])
-def test_the_comment_stands_before_what_another_wrapper_adds(drain: Drain, form: str) -> None:
+@pytest.mark.parametrize(
+    ("form", "made"),
+    [
+        pytest.param("/* other */ {0} {1}", str, id="before it"),
+        pytest.param("{0} /* other */ {1}", str.encode, id="in it, as bytes"),
+        pytest.param("{0} {1} /* other */", sql.SQL, id="behind it, as SQL of the driver"),
+    ],
+)
+def test_the_comment_stands_before_what_another_wrapper_adds(drain: Drain, form: str, made: Any) -> None:
     def added(execute: Any, sql: Any, params: Any, many: bool, execution: Any) -> Any:
         verb, _, rest = sql.partition(" ")
         assert verb == "INSERT"
-        return execute(form.format(verb, rest), params, many, execution)
+        return execute(made(form.format(verb, rest)), params, many, execution)
 
     def retrying(*given: Any) -> Any:
         called.append(given[0])
         return cursor._execute(*given)
 
-    called: list[str] = []
+    called: list[Any] = []
     with bound_context(user_id=7), connection.execute_wrapper(added), connection.cursor() as cursor:
         cursor.execute(INSERT, [FORGED])
         cursor.executemany(INSERT, [["a"], ["b"]])
@@ -107,7 +114,8 @@ def test_the_comment_stands_before_what_another_wrapper_adds(drain: Drain, form:
         cursor._execute_with_wrappers(INSERT, ["c"], False, retrying)
     changes = [change for change in drain() if change.table == "todo"]
     assert [(change.context["user_id"], change.context["SQL"]) for change in changes] == [(7, INSERT)] * 4
-    assert [sql.startswith("/*Bemi") and "/* other */" in sql for sql in called] == [True]
+    sent = [text.decode() if isinstance(text, bytes) else text for text in called]
+    assert [text.startswith("/*Bemi") and "/* other */" in text for text in sent] == [True]
 
 
 def test_an_open_connection_is_hooked_once(db: None) -> None:

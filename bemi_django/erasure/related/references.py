@@ -74,7 +74,7 @@ def _times_of_shared(
                 if None not in values and values not in found:
                     found.append(values)
             for values, names in product(found, children):
-                yield During(dict(zip(names, values, strict=True)), time.start, time.end)
+                yield During(dict(zip(names, values, strict=True)), *time[:3])
 
 
 def _seen(parent: Target, reference: BelongingColumns, shared: Collection[str]) -> list[tuple[Any, ...]]:

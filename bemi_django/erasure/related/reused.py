@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import starmap
 from typing import NamedTuple
 from uuid import UUID
 
 from django.db.models import Q
 
 from bemi_django import conf
-from bemi_django.erasure.targets.shared_rows import arrival
+from bemi_django.erasure.targets.shared_rows import Since, arrival, times_between
 from bemi_django.erasure.targets.target import HAVING_VALUES, Target
 from bemi_django.log.conditions import in_table
 from bemi_django.models import Change
@@ -18,10 +19,14 @@ _OF_ROWS = tuple(each for each in HAVING_VALUES if each != "EVENT")
 
 
 class Holding(NamedTuple):
-    """A time in which a key was an object's, from a change on, and before another one; None for no bound."""
+    """A time in which a key was an object's, from a change on, and before another one; None for no bound.
+
+    ``side`` is that of changes for which the time is, ``""`` for both.
+    """
 
     start: UUID | None = None
     end: UUID | None = None
+    side: str = ""
 
 
 def times_of(target: Target, having: Q) -> list[Holding]:
@@ -47,15 +52,15 @@ def of_key(key: str) -> Q:
 
 
 def _times(own: set[UUID], holders: Iterator[UUID]) -> Iterator[Holding]:
-    start: UUID | None = None
+    start: Since | None = None
     last: UUID | None = None
     is_own = False
     for change in holders:
         if change in own and not is_own:
             start, is_own = None if last is None else arrival(change, last), True
         elif change not in own and is_own:
-            yield Holding(start, arrival(change, last))
+            yield from starmap(Holding, times_between(start, arrival(change, last)))
             is_own = False
         last = change
     if is_own:
-        yield Holding(start)
+        yield from starmap(Holding, times_between(start, None))

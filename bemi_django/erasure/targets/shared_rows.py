@@ -21,11 +21,22 @@ _OF_ROWS = tuple(each for each in HAVING_VALUES if each != "EVENT")
 
 
 class OwnTime(NamedTuple):
-    """A time in which a row was of an object: from a change on, and before another one, and its values."""
+    """A time in which a row was of an object: from a change on, and before another one, and its values.
+
+    ``side`` is that of changes for which the time is, ``""`` for both.
+    """
 
     start: UUID | None
     end: UUID | None
+    side: str
     images: Sequence[dict[str, Any]]
+
+
+class Since(NamedTuple):
+    """The ids from which on rows refer to another row by a key: before a change, and after it."""
+
+    before: UUID
+    after: UUID
 
 
 def keys_of(target: Target) -> set[str]:
@@ -69,7 +80,7 @@ def own_times(target: Target, key: str) -> Iterator[OwnTime]:
     of_key = Q(primary_key=key) | Q(previous_primary_key=key)
     log = Change.objects.using(conf.destination()).filter(in_table(target.place) & of_key)
     own = set(log.filter(target.condition).order_by().values_list("pk", flat=True))
-    start: UUID | None = None
+    start: Since | None = None
     images: list[dict[str, Any]] = []
     is_first, is_own = True, False
     last: UUID | None = None
@@ -86,28 +97,40 @@ def own_times(target: Target, key: str) -> Iterator[OwnTime]:
         # What is deleted along with a row may come after it.
         stays = is_own if change.operation == "DELETE" else "after" in sides
         is_new = change.operation == "CREATE"
-        since = arrival(change.pk, last if is_new else change.pk)
+        since = arrival(change.pk, last) if is_new else Since(change.pk, change.pk)
         if is_own and not stays:
-            yield OwnTime(start, since, images)
+            yield from (OwnTime(*time, images) for time in times_between(start, since))
             images = []
         if stays and not is_own:
             start = None if is_first and is_new else since
         is_own, is_first, last = stays, False, change.pk
     if is_own:
-        yield OwnTime(start, None, images)
+        yield from (OwnTime(*time, images) for time in times_between(start, None))
 
 
-def arrival(change: UUID, last: UUID | None) -> UUID:
-    """Return the id from which on rows may refer to a row that comes to a key with a change.
+def arrival(change: UUID, last: UUID | None) -> Since:
+    """Return from when on rows refer to a row that comes to a key with a change.
 
-    They may come before it in its transaction, if nothing else had the key in that.
+    What refers to it may come before it in its transaction. If something else had the key in that, what rows
+    have then is of the new one, and what they had is of that.
 
     Args:
         change: The id of the change.
         last: The id of the last change of what had the key before, if anything had it.
     """
     first = UUID(bytes=first_id(change.bytes))
-    return change if last is not None and last >= first else first
+    if last is None or last < first:
+        return Since(first, first)
+    return Since(change, UUID(int=last.int + 1))
+
+
+def times_between(start: Since | None, end: Since | None) -> Iterator[tuple[UUID | None, UUID | None, str]]:
+    """Yield start, end and side of the times between two bounds, of which None is none."""
+    if all(each is None or each.before == each.after for each in (start, end)):
+        yield start and start.after, end and end.after, ""
+    else:
+        for side in SIDES:
+            yield start and getattr(start, side), end and getattr(end, side), side
 
 
 def sides_of_change(target: Target, change: Change) -> frozenset[str]:

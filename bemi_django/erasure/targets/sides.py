@@ -38,8 +38,12 @@ def sides_of(
 
 def holding_sides(target: Target, change_id: UUID, images: Mapping[str, Mapping[str, Any]]) -> set[str]:
     """Return the sides of a change that have values which refer to the object of a target."""
-    rows = [*target.values, *(each.values for each in target.during if each.includes(change_id))]
-    return {side for side in SIDES if holds_any(images[side], rows)}
+    found = set()
+    for side in SIDES:
+        during = (each.values for each in target.during if each.includes(change_id, side))
+        if holds_any(images[side], (*target.values, *during)):
+            found.add(side)
+    return found
 
 
 def holds_any(image: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> bool:

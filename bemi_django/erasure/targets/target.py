@@ -38,16 +38,19 @@ class Half(NamedTuple):
 class During(NamedTuple):
     """Values that refer to an object from a change on, and before another one, as ids; None for no bound.
 
-    They refer to a row that belonged to the object then.
+    They refer to a row that belonged to the object then. ``side`` is that of changes for which this holds,
+    ``""`` for both.
     """
 
     values: Mapping[str, Any]
     start: UUID | None = None
     end: UUID | None = None
+    side: str = ""
 
-    def includes(self, change: UUID) -> bool:
-        """Return whether a change is within the time."""
-        return (self.start is None or change >= self.start) and (self.end is None or change < self.end)
+    def includes(self, change: UUID, side: str) -> bool:
+        """Return whether a side of a change is within the time."""
+        is_within = (self.start is None or change >= self.start) and (self.end is None or change < self.end)
+        return is_within and self.side in ("", side)
 
 
 class Target(NamedTuple):
@@ -122,7 +125,7 @@ class Target(NamedTuple):
 
     def _holding(self, side: str) -> Q:
         found = reduce(or_, (holding(side, each) for each in self.values), Q(pk__in=[]))
-        for each in self.during:
+        for each in (one for one in self.during if one.side in ("", side)):
             start = Q() if each.start is None else Q(pk__gte=each.start)
             end = Q() if each.end is None else Q(pk__lt=each.end)
             found |= start & end & holding(side, each.values)

@@ -28,7 +28,7 @@ def as_json(targets: Iterable[Target]) -> list[dict[str, Any]]:
             ],
             "halves": [[str(half.change), half.side] for half in target.halves],
             "during": [
-                [each.values, each.start and str(each.start), each.end and str(each.end)]
+                [each.values, each.start and str(each.start), each.end and str(each.end), each.side]
                 for each in target.during
             ],
         }
@@ -49,7 +49,7 @@ def from_json(found: Iterable[Mapping[str, Any]]) -> list[Target]:
             tuple(each["key"]),
             tuple(map(tuple, each.get("references", ()))),
             tuple(Half(UUID(change), side) for change, side in each.get("halves", ())),
-            tuple(During(values, _id(start), _id(end)) for values, start, end in each.get("during", ())),
+            tuple(_during(*one) for one in each.get("during", ())),
             Place(*each["present"]) if each.get("present") else None,
         )
         for each in found
@@ -58,6 +58,10 @@ def from_json(found: Iterable[Mapping[str, Any]]) -> list[Target]:
 
 def _span(key: str, start: str | None, end: str | None, is_open: bool, others: list[str]) -> KeySpan:
     return KeySpan(key, _id(start), _id(end), is_open, tuple(map(UUID, others)))
+
+
+def _during(values: Mapping[str, Any], start: str | None, end: str | None, side: str = "") -> During:
+    return During(values, _id(start), _id(end), side)
 
 
 def _id(text: str | None) -> UUID | None:

@@ -47,7 +47,11 @@ def key_spans(log: RowLog, key: str) -> Iterator[KeySpan]:
         log: All changes of the table.
         key: A primary key, as the log stores it.
     """
-    key = _present_key(log, key)
+    return spans_of_last(log, _present_key(log, key))
+
+
+def spans_of_last(log: RowLog, key: str) -> Iterator[KeySpan]:
+    """Do the same for the row that has the key at the end of the log, whoever has had it before."""
     later: Any = None
     while True:
         span, arrival = _span(log, key, later)

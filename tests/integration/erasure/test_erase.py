@@ -715,6 +715,28 @@ def test_a_row_is_followed_to_former_names_of_its_table(bemi: Bemi, drain: Drain
         execute("DROP TABLE IF EXISTS person, guest")
 
 
+def test_what_others_had_under_former_names_of_a_table_stays(bemi: Bemi, drain: Drain) -> None:
+    try:
+        execute("CREATE TABLE caller (id int PRIMARY KEY, word text)")
+        execute("INSERT INTO caller VALUES (1, 'former-ann'), (3, 'carl'), (4, 'dan')")
+        # Keys that her row, and another one, have later.
+        execute("DELETE FROM caller WHERE id = 3; UPDATE caller SET id = 5 WHERE id = 4")
+        execute("CREATE TABLE lodger (id int PRIMARY KEY, word text); INSERT INTO lodger VALUES (1, 'x')")
+        with transaction.atomic():
+            execute("UPDATE lodger SET word = 'fred'; DROP TABLE lodger; ALTER TABLE caller RENAME TO lodger")
+        with transaction.atomic():
+            execute("UPDATE lodger SET id = 3, word = 'later-ann' WHERE id = 1")
+            execute("ALTER TABLE lodger RENAME TO tenant")
+        execute("UPDATE tenant SET word = 'ann' WHERE id = 3; INSERT INTO tenant VALUES (4, 'eve')")
+        drain()
+        for key, gone in ((3, "-ann"), (4, "eve")):
+            bemi("erase", f"public.tenant:{key}", *REASON)
+            left = everything()
+            assert gone not in left and all(word in left for word in ("carl", "dan", "fred"))
+    finally:
+        execute("DROP TABLE IF EXISTS caller, lodger, tenant")
+
+
 def test_a_killed_erasure_is_continued(ann: User, bemi: Bemi) -> None:
     for number in range(1, 4):
         kill(f"auth.User:{ann.pk}", number)

@@ -21,12 +21,13 @@ from bemi_django.status.worker_status import NOT_RUNNING, ON_STANDBY, RUNNING, r
 
 #: The id of the check of the worker.
 WORKER = "bemi.W011"
+_LEFT_OUT = "no longer published"
 _LACKS = {
     "triggers": ("bemi.W002", "have missing or outdated triggers"),
     "replica identity full": ("bemi.W003", "do not have REPLICA IDENTITY FULL"),
     "published": ("bemi.W004", "are not in the publication"),
     "published as a whole": ("bemi.W004", "are in the publication with some of their rows or columns only"),
-    "no longer published": ("bemi.W021", "are recorded though the settings leave them out"),
+    _LEFT_OUT: ("bemi.W021", "are recorded though the settings leave them out"),
 }
 
 
@@ -90,6 +91,8 @@ def _check_tables(alias: str) -> list[CheckMessage]:
             shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
             message = f"{len(names)} tracked tables of {alias!r} {lack}: {shown}."
             hint = f"Run manage.py bemi sync{database_option(alias)}."
+            if what == _LEFT_OUT:
+                hint = f"Name them in BEMI_INCLUDE, or to record them no longer: {hint[:1].lower()}{hint[1:]}"
             found.append(Warning(message, hint=hint, id=identifier))
     if publication.read_lacks(alias).changes:
         message = f"The publication {conf.publication()} of {alias!r} leaves out changes of tracked tables."

@@ -59,6 +59,7 @@ class TableCoverage(NamedTuple):
         obstacle: What has to be removed before it can be tracked, such as ``unlogged``.
         needs_sync: Whether ``bemi sync`` changes that.
         parent: The tracked table that it inherits from. Rows written by that table's name lie in it, too.
+        is_chosen: Whether the settings name it.
     """
 
     name: str
@@ -67,6 +68,7 @@ class TableCoverage(NamedTuple):
     obstacle: str = ""
     needs_sync: bool = False
     parent: str | None = None
+    is_chosen: bool = True
 
 
 def read_coverage(using: str) -> list[TableCoverage]:
@@ -95,7 +97,8 @@ def _of(
     parent: str | None,
 ) -> TableCoverage:
     if step is not None and step.statement:
-        return TableCoverage(name, is_published, _("missing: %s") % step.what, needs_sync=True, parent=parent)
+        reason, is_chosen = _("missing: %s") % step.what, is_included and not is_excluded
+        return TableCoverage(name, is_published, reason, needs_sync=True, parent=parent, is_chosen=is_chosen)
     if step is not None:
         return TableCoverage(name, False, step.what, step.what, parent=parent)
     if is_published:

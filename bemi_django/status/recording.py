@@ -102,7 +102,13 @@ def problems_of(found: Recording) -> Iterator[str]:
         yield "consumers write nothing of what the queue has: start 'manage.py bemi consume'"
     if worker.lag_seconds >= TOO_LATE:
         yield f"the log is {worker.lag_seconds:.0f} s behind"
-    if lacking := sum(table.needs_sync for table in found.tables):
+    due = [table for table in found.tables if table.needs_sync]
+    if left_out := sum(table.is_tracked and not table.is_chosen for table in due):
+        yield (
+            f"tables that are recorded though the settings leave them out: {left_out}; name them in "
+            f"BEMI_INCLUDE, or to record them no longer, run 'manage.py bemi sync{option}'"
+        )
+    if lacking := len(due) - left_out:
         yield f"tables that are not up to date: {lacking}; run 'manage.py bemi sync{option}'"
     if found.log.dead_letters:
         yield (

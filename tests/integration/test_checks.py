@@ -241,7 +241,7 @@ def test_a_table_that_is_excluded_before_the_next_sync_is_said(transactional_db:
         found.msg
         == "1 tracked tables of 'default' are recorded though the settings leave them out: public.tag."
     )
-    assert found.hint == "Run manage.py bemi sync."
+    assert found.hint == "Name them in BEMI_INCLUDE, or to record them no longer: run manage.py bemi sync."
 
 
 def test_tables_that_cannot_be_tracked_are_named(transactional_db: None) -> None:

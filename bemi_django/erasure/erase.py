@@ -134,7 +134,7 @@ class _Eraser:
         if self._plan.archive is None:
             return
         # Its package need not be installed.
-        from bemi_django.erasure.archived import ArchivePart, erase_archive
+        from bemi_django.erasure.archived.files import ArchivePart, erase_archive
 
         job = ArchivePart(
             self._plan.archive,

@@ -60,7 +60,7 @@ def target_of_key(place: Place, key: str, alias: str, archive: Location | None =
     archived = None
     if archive is not None:
         # Its package need not be installed.
-        from bemi_django.erasure.archived_values import WholeLog
+        from bemi_django.erasure.archived.values import WholeLog
 
         whole = archived = WholeLog(whole, archive, place)
     spans = tuple(key_spans(whole, key))

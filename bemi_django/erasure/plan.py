@@ -180,7 +180,7 @@ def plan_erasure(
     require_gone(targets, Remains(targets, key), alias)
     values = interrupted.values if interrupted else values_of(targets)
     if archive is not None and interrupted is None:
-        from bemi_django.erasure.archived_values import archived_values_of
+        from bemi_django.erasure.archived.values import archived_values_of
 
         values |= archived_values_of(archive, targets)
     return ErasurePlan(

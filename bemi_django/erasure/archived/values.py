@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from bemi_django.archive.location import Location
-from bemi_django.erasure.archived import manifests_of
-from bemi_django.erasure.archived_row import ArchivedChange, rows_of_part
+from bemi_django.erasure.archived.change import ArchivedChange, rows_of_part
+from bemi_django.erasure.archived.files import manifests_of
 from bemi_django.erasure.targets.target import Target, looks_like_number
 from bemi_django.erasure.values import MOST, texts_in
 from bemi_django.log.identity import RowLog

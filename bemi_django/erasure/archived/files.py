@@ -19,7 +19,7 @@ from bemi_django.archive.manifest import (
 )
 from bemi_django.archive.part import Part, read_part, write_part
 from bemi_django.erasure import records
-from bemi_django.erasure.archived_row import ArchivedChange, rows_of_part
+from bemi_django.erasure.archived.change import ArchivedChange, rows_of_part
 from bemi_django.erasure.contexts import ContextEraser
 from bemi_django.erasure.remains import Remains
 from bemi_django.erasure.rewriting import WHO

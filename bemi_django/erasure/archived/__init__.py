@@ -1,0 +1,1 @@
+"""Erasure in the files of an archive."""

@@ -350,22 +350,30 @@ def test_it_works_by_keyboard(visit: Visitor, story: None) -> None:
 def test_a_page_that_has_found_nothing_yet_searches_on(visit: Visitor, story: None) -> None:
     """Two pages are those of a longer log."""
     unfinished = (
-        '<p data-bemi-search="Searching">Nothing yet</p><nav class="bemi-pager"><a rel="next" href="{}">'
-        'Continue</a></nav><script src="/static/bemi_django/audit.js" defer></script>'
+        '<p data-bemi-search="Searching">Nothing yet</p><a data-bemi-onward href="{}">Continue</a>'
+        '<script src="/static/bemi_django/audit.js" defer></script>'
     )
-    pages = {"q=first": "?q=second", "q=second": "?q=pk:1&view=rows"}
+    pages = {"q=first": "?q=second", "q=second": "?q=pk:1&view=rows", "q=away": "?q=nowhere"}
 
     def answer(route: Any) -> None:
-        following = pages.get(route.request.url.rpartition("?")[2])
-        if following:
+        asked = route.request.url.rpartition("?")[2]
+        following = pages.get(asked)
+        if asked == "q=nowhere":
+            route.abort()
+        elif following:
             route.fulfill(content_type="text/html", body=unfinished.format(following))
         else:
             route.continue_()
 
     visit.page.route(re.compile("q="), answer)
+    # It does not say for ever that it searches.
+    visit.goto(f"{LIST}?q=away")
+    visit.page.get_by_text("Nothing yet").wait_for()
     visit.goto(f"{LIST}?q=first")
     visit.page.wait_for_url(re.compile(r"q=pk:1&view=rows$"))
     assert visit.page.locator("tbody tr").count() > 0
+    # Of the page that could not be fetched.
+    visit.complaints.clear()
 
 
 @pytest.mark.parametrize("visit", [{"java_script_enabled": False}], indirect=True, ids=["no-script"])

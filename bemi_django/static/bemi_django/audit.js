@@ -31,29 +31,35 @@ async function refresh(part) {
 }
 
 // A page that has found nothing yet searches on, page by page, until something is found or all was searched.
-async function searchOn(note) {
+// Towards newer changes it waits for a click: the link to older ones leads back.
+async function searchOn(link) {
   const pages = 100;
-  const link = document.querySelector(".bemi-pager [rel=next]");
-  const found = note.textContent;
-  note.textContent = note.dataset.bemiSearch;
-  for (let read = 0; link && read < pages; read += 1) {
+  for (let read = 0; read < pages; read += 1) {
     const response = await fetch(link.href, { credentials: "same-origin" });
     if (!response.ok || response.redirected) {
-      break;
+      return;
     }
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
-    const next = page.querySelector(".bemi-pager [rel=next]");
+    const next = page.querySelector("[data-bemi-onward]");
     if (!page.querySelector("[data-bemi-search]") || !next) {
       location.replace(link.href);
-      return;
+      // Nothing more is said here.
+      await new Promise(() => undefined);
     }
     link.setAttribute("href", next.getAttribute("href"));
   }
-  note.textContent = found;
 }
 
 document.querySelectorAll("[data-bemi-search]").forEach((note) => {
-  searchOn(note).catch(() => undefined);
+  const found = note.textContent;
+  const link = document.querySelector("[data-bemi-onward]");
+  const say = () => {
+    note.textContent = found;
+  };
+  if (link) {
+    note.textContent = note.dataset.bemiSearch;
+    searchOn(link).then(say, say);
+  }
 });
 document.querySelectorAll("[data-bemi-copy]").forEach(copyOnClick);
 document.querySelectorAll("[data-bemi-refresh]").forEach((part) => {

@@ -20,10 +20,10 @@ from tests.support.pipeline import Drain
 from tests.support.project_database import execute
 
 _TABLES = """
-CREATE TABLE person (id int PRIMARY KEY, text text);
-CREATE TABLE parcel (id int PRIMARY KEY, owner int REFERENCES person
+CREATE TABLE keeper (id int PRIMARY KEY, text text);
+CREATE TABLE crate (id int PRIMARY KEY, owner int REFERENCES keeper
     ON DELETE CASCADE ON UPDATE CASCADE DEFERRABLE INITIALLY DEFERRED, text text);
-CREATE TABLE line (id int PRIMARY KEY, parcel int REFERENCES parcel
+CREATE TABLE slip (id int PRIMARY KEY, crate int REFERENCES crate
     ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED, text text)
 """
 #: The first seed has a key that is given to another row within a transaction.
@@ -100,30 +100,30 @@ class Model:
         self._person[key], self.last[key] = person, (person, False)
         if self._chance.random() < 0.5:
             self._add_parcel(cursor, key)
-        self._run(cursor, "INSERT INTO person VALUES (%(a)s, %(text)s)", key)
-        self._note("person", key, None, person)
+        self._run(cursor, "INSERT INTO keeper VALUES (%(a)s, %(text)s)", key)
+        self._note("keeper", key, None, person)
 
     def _move_person(self, cursor: Any, key: int) -> None:
         new = self._chance.choice([each for each in _KEYS if each not in self._person])
-        self._run(cursor, "UPDATE person SET id = %(a)s, text = %(text)s WHERE id = %(b)s", new, key)
+        self._run(cursor, "UPDATE keeper SET id = %(a)s, text = %(text)s WHERE id = %(b)s", new, key)
         person = self._person[new] = self._person.pop(key)
         self.last[new], self.last[key] = (person, False), (0, False)
-        self._note("person", new, person, person)
+        self._note("keeper", new, person, person)
         for parcel in [each for each, owner in self._parcel.items() if owner == key]:
             self._parcel[parcel] = new
-            self._note("parcel", parcel, person, person)
+            self._note("crate", parcel, person, person)
 
     def _change_person(self, cursor: Any, key: int) -> None:
-        self._run(cursor, "UPDATE person SET text = %(text)s WHERE id = %(a)s", key)
-        self._note("person", key, self._person[key], self._person[key])
+        self._run(cursor, "UPDATE keeper SET text = %(text)s WHERE id = %(a)s", key)
+        self._note("keeper", key, self._person[key], self._person[key])
 
     def _delete_person(self, cursor: Any, key: int) -> None:
         if self._chance.random() < 0.5:
             return
-        self._run(cursor, "DELETE FROM person WHERE id = %(a)s", key)
+        self._run(cursor, "DELETE FROM keeper WHERE id = %(a)s", key)
         person = self._person.pop(key)
         self.last[key] = person, True
-        self._note("person", key, person, None)
+        self._note("keeper", key, person, None)
         for parcel in [each for each, owner in self._parcel.items() if owner == key]:
             self._forget_parcel(parcel, person)
 
@@ -134,47 +134,47 @@ class Model:
             self._parcel[parcel] = key
             if self._chance.random() < 0.5:
                 self._add_line(cursor, key, parcel)
-            self._run(cursor, "INSERT INTO parcel VALUES (%(a)s, %(b)s, %(text)s)", parcel, key)
-            self._note("parcel", parcel, None, self._person[key])
+            self._run(cursor, "INSERT INTO crate VALUES (%(a)s, %(b)s, %(text)s)", parcel, key)
+            self._note("crate", parcel, None, self._person[key])
 
     def _change_parcel(self, cursor: Any, key: int) -> None:
         parcel = self._chance.choice(list(self._parcel))
         owner = self._owner(parcel)
         self._parcel[parcel] = key
-        self._run(cursor, "UPDATE parcel SET owner = %(b)s, text = %(text)s WHERE id = %(a)s", parcel, key)
-        self._note("parcel", parcel, owner, self._person[key])
+        self._run(cursor, "UPDATE crate SET owner = %(b)s, text = %(text)s WHERE id = %(a)s", parcel, key)
+        self._note("crate", parcel, owner, self._person[key])
 
     def _delete_parcel(self, cursor: Any, key: int) -> None:
         parcel = self._chance.choice(list(self._parcel))
         owner = self._owner(parcel)
-        self._run(cursor, "DELETE FROM parcel WHERE id = %(a)s", parcel)
+        self._run(cursor, "DELETE FROM crate WHERE id = %(a)s", parcel)
         self._forget_parcel(parcel, owner)
 
     def _forget_parcel(self, parcel: int, owner: int) -> None:
         del self._parcel[parcel]
-        self._note("parcel", parcel, owner, None)
+        self._note("crate", parcel, owner, None)
         for line in [each for each, of in self._line.items() if of == parcel]:
             del self._line[line]
-            self._note("line", line, owner, None)
+            self._note("slip", line, owner, None)
 
     def _add_line(self, cursor: Any, key: int, parcel: int = 0) -> None:
         free = [each for each in _KEYS if each not in self._line]
         if free:
             line, of = self._chance.choice(free), parcel or self._chance.choice(list(self._parcel))
-            self._run(cursor, "INSERT INTO line VALUES (%(a)s, %(b)s, %(text)s)", line, of)
+            self._run(cursor, "INSERT INTO slip VALUES (%(a)s, %(b)s, %(text)s)", line, of)
             self._line[line] = of
-            self._note("line", line, None, self._owner(of))
+            self._note("slip", line, None, self._owner(of))
 
     def _change_line(self, cursor: Any, key: int) -> None:
         line, of = self._chance.choice(list(self._line)), self._chance.choice(list(self._parcel))
-        self._note("line", line, self._owner(self._line[line]), self._owner(of))
+        self._note("slip", line, self._owner(self._line[line]), self._owner(of))
         self._line[line] = of
-        self._run(cursor, "UPDATE line SET parcel = %(b)s, text = %(text)s WHERE id = %(a)s", line, of)
+        self._run(cursor, "UPDATE slip SET crate = %(b)s, text = %(text)s WHERE id = %(a)s", line, of)
 
     def _delete_line(self, cursor: Any, key: int) -> None:
         line = self._chance.choice(list(self._line))
-        self._note("line", line, self._owner(self._line.pop(line)), None)
-        self._run(cursor, "DELETE FROM line WHERE id = %(a)s", line)
+        self._note("slip", line, self._owner(self._line.pop(line)), None)
+        self._run(cursor, "DELETE FROM slip WHERE id = %(a)s", line)
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def tables(drain: Drain) -> Iterator[None]:
     execute(_TABLES)
     tracking.sync()
     yield
-    execute("DROP TABLE line, parcel, person")
+    execute("DROP TABLE slip, crate, keeper")
 
 
 @pytest.mark.parametrize("seed", _SEEDS)
@@ -194,7 +194,7 @@ def test_what_is_somebodys_is_disclosed_and_erased_and_nothing_of_others(
         model.write()
     drain()
     changes: defaultdict[tuple[str, int], list[Change]] = defaultdict(list)
-    for change in Change.objects.filter(table__in=("person", "parcel", "line")).order_by("id"):
+    for change in Change.objects.filter(table__in=("keeper", "crate", "slip")).order_by("id"):
         changes[change.table, int(change.primary_key or 0)].append(change)
     assert {place: len(found) for place, found in changes.items()} == {
         place: len(owners) for place, owners in model.owners.items()
@@ -211,7 +211,7 @@ def test_what_is_somebodys_is_disclosed_and_erased_and_nothing_of_others(
                     texts.add(f"{change.pk} {side} {image['text']}")
     key, person = next(model.asked())
     target = tmp_path / "one.json"
-    bemi("subject", f"public.person:{key}", "--export", str(target))
+    bemi("subject", f"public.keeper:{key}", "--export", str(target))
     disclosed = json.loads(target.read_text())["changes"]
     assert {
         f"{one['id']} {side} {one[side]['text']}"
@@ -219,12 +219,10 @@ def test_what_is_somebodys_is_disclosed_and_erased_and_nothing_of_others(
         for side in ("before", "after")
         if one[side]
     } == own[person]
-    bemi("erase", f"public.person:{key}", "--related", "--reason", "request 7", "--no-input")
+    bemi("erase", f"public.keeper:{key}", "--related", "--reason", "request 7", "--no-input")
     left = {
         f"{change.pk} {side} {image['text']}"
-        for change in Change.objects.filter(table__in=("person", "parcel", "line")).exclude(
-            operation="ERASED"
-        )
+        for change in Change.objects.filter(table__in=("keeper", "crate", "slip")).exclude(operation="ERASED")
         for side, image in (("before", change.before), ("after", change.after))
         if image.get("text")
     }

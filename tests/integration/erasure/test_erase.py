@@ -687,32 +687,34 @@ def test_a_table_is_named_without_a_model(ann: User, bemi: Bemi) -> None:
 def test_a_row_is_followed_to_former_names_of_its_table(bemi: Bemi, drain: Drain, tmp_path: Path) -> None:
     target = tmp_path / "subject.json"
     execute(
-        "CREATE TABLE person (id int PRIMARY KEY, word text); INSERT INTO person VALUES (1, 'former-ann')"
+        "CREATE TABLE occupant (id int PRIMARY KEY, word text); INSERT INTO occupant VALUES (1, 'former-ann')"
     )
     try:
-        execute("ALTER TABLE person ADD age int; INSERT INTO person VALUES (2, 'former-bob')")
-        execute("UPDATE person SET id = 3, word = 'ann' WHERE id = 1")
-        execute("ALTER TABLE person RENAME TO guest; UPDATE guest SET age = 7 WHERE id = 3")
-        execute("CREATE TABLE person (id int PRIMARY KEY, word text); INSERT INTO person VALUES (3, 'carl')")
+        execute("ALTER TABLE occupant ADD age int; INSERT INTO occupant VALUES (2, 'former-bob')")
+        execute("UPDATE occupant SET id = 3, word = 'ann' WHERE id = 1")
+        execute("ALTER TABLE occupant RENAME TO boarder; UPDATE boarder SET age = 7 WHERE id = 3")
+        execute(
+            "CREATE TABLE occupant (id int PRIMARY KEY, word text); INSERT INTO occupant VALUES (3, 'carl')"
+        )
         drain()
         # What has the name now could be meant.
-        said = bemi("subject", "public.guest:3", "--export", str(target))
+        said = bemi("subject", "public.boarder:3", "--export", str(target))
         assert (
-            "guest, or a partition of it, had the name public.person, and" in said
+            "boarder, or a partition of it, had the name public.occupant, and" in said
             and "another table had it as well" in said
         )
         assert "former-ann" not in target.read_text()
-        execute("DROP TABLE person")
+        execute("DROP TABLE occupant")
         target.unlink()
-        bemi("subject", "public.guest:3", "--export", str(target))
+        bemi("subject", "public.boarder:3", "--export", str(target))
         assert "former-ann" in target.read_text()
         assert "carl" not in target.read_text() and "former-bob" not in target.read_text()
-        said = bemi("erase", "public.guest:3", *REASON)
-        assert "public.person (a former name of public.guest): 2 changes of 2 rows: age, word" in said
+        said = bemi("erase", "public.boarder:3", *REASON)
+        assert "public.occupant (a former name of public.boarder): 2 changes of 2 rows: age, word" in said
         assert "former-ann" not in everything() and "'ann'" not in everything()
         assert "carl" in everything() and "former-bob" in everything()
     finally:
-        execute("DROP TABLE IF EXISTS person, guest")
+        execute("DROP TABLE IF EXISTS occupant, boarder")
 
 
 def test_what_others_had_under_former_names_of_a_table_stays(bemi: Bemi, drain: Drain) -> None:

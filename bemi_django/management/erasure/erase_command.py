@@ -152,7 +152,7 @@ def _print(command: BaseCommand, plan: ErasurePlan) -> int:
                 "but not what it has of related rows while they referred to nobody, if the log does not have "
                 "the change by which they left it or came to it"
             )
-            for line in said_of_archived_months(_UNKNOWN):
+            for line in said_of_archived_months({one.place for one in plan.targets}, _UNKNOWN):
                 command.stdout.write(line)
     return number
 

@@ -59,7 +59,7 @@ def export_subject(command: BaseCommand, database: str, options: dict[str, Any])
         BemiError: A file cannot be written, or it cannot be recorded who has it written.
     """
     disclosure = Disclosure(object_named(options["object"], database), database, options["related"])
-    archived = list(said_of_archived_months(_LACKING))
+    archived = list(said_of_archived_months({one.place for one in disclosure.targets}, _LACKING))
     if disclosure.is_empty:
         message = "the log has no changes of it: check the key, and that 'bemi run' is running"
         raise CommandError("\n".join([message, *archived]))

@@ -15,6 +15,7 @@ from uuid import UUID
 import pytest
 from django.core.management.base import CommandError
 from django.db import connection, transaction
+from django.utils import timezone
 
 from bemi_django.archive import storing
 from bemi_django.archive.location import open_location
@@ -116,10 +117,20 @@ def test_values_are_erased_from_the_log_and_the_archive_alike(archive: Path, bem
     assert bemi("erase", NAME, *REASON).endswith("0 changes of 0 rows erased\n")
 
 
-def test_what_only_the_archive_has_is_found_and_counted(archive: Path, bemi: Bemi) -> None:
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_what_only_the_archive_has_is_found_and_counted(archive: Path, bemi: Bemi, settings: Any) -> None:
     subject = "subject", NAME, "--export", str(archive / "ann.json")
     assert "archive" not in bemi(*subject).replace(str(archive), "")
-    write(20, SECOND, database=connection.settings_dict["NAME"], table="visitor", primary_key="7")
+    of_table = {"database": connection.settings_dict["NAME"], "table": "visitor"}
+    write(20, **of_table, primary_key="7", committed_at=timezone.now())
+    settings.BEMI_RETENTION = {"public.visitor": "30 days"}
+    bemi("prune")
+    said = f"that were removed from the log, of the months {FIRST}, and "
+    with pytest.raises(CommandError, match=f"{said}.*'manage.py bemi import {FIRST} --missing'"):
+        bemi(*subject)
+    bemi("import", FIRST, "--missing")
+    subject = "subject", NAME, "--export", str(archive / "again.json")
+    assert said not in bemi(*subject)
     remove(FIRST)
     said = f"only the archive has the months {FIRST}, and "
     with pytest.raises(CommandError, match=f"{said}.*'manage.py bemi import {FIRST}'"):

@@ -25,6 +25,9 @@ _LOW = "SELECT pg_logical_emit_message(false, '_bemi_baseline', 'low')::text"
 _HIGH = "SELECT pg_logical_emit_message(true, '_bemi_baseline', 'high')"
 # Sooner than the server looks for deadlocks: those who change rows are not to lose.
 _GIVE_WAY = "SET LOCAL lock_timeout = '200ms'"
+# In a database that takes any bytes, names are escaped. The place to go on from must be the key itself, so
+# there bytes that are no text are an error.
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL client_encoding = 'UTF8'"
 _MOMENT = "SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn() - '0/0'"
 _ENCODING = "SELECT CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END"
 _REFUSED = """
@@ -94,8 +97,9 @@ class Ranges:
                 raise
         if rows > 1:
             return None
-        self._cursor.execute(next_place(self._table, upto))
-        self._record.pass_by(self._cursor.fetchone()[0], 1, too_large=1)
+        with self._transaction():
+            self._cursor.execute(next_place(self._table, upto))
+            self._record.pass_by(self._cursor.fetchone()[0], 1, too_large=1)
         return 1
 
     def moment(self) -> Moment:
@@ -152,7 +156,7 @@ class Ranges:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        self._cursor.execute(_BEGIN)
         try:
             if self._is_locking:
                 self._cursor.execute(_GIVE_WAY)

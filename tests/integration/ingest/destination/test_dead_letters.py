@@ -13,6 +13,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from bemi_django import conf
+from bemi_django.baseline.baseline import BaselineOptions, baseline
 from bemi_django.ingest import dead_letter_retry
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.loop.supervisor import Supervisor
@@ -309,6 +310,20 @@ def test_bytes_that_are_no_text_are_kept(bytes_job: WorkerConfig) -> None:
     letters = {bytes(letter.message) for letter in DeadLetter.objects.all()}
     assert len(letters) == 2 and all(b"ok" in message for message in letters)
     assert any(b"caf\xe9" in message for message in letters)
+    # A baseline does not begin again and again with a key that is no text.
+    with closing(connect_tables(bytes_job)) as opened, opened, opened.cursor() as cursor:
+        cursor.execute(
+            "TRUNCATE public.raw; ALTER TABLE public.raw DROP CONSTRAINT raw_pkey, ADD PRIMARY KEY (body)"
+        )
+        cursor.execute(r"INSERT INTO public.raw VALUES (1, E'caf\xe9', 'ok')")
+    turns: list[float] = []
+
+    def watch(table: str, part: float) -> None:
+        turns.append(part)
+        assert len(turns) < 9
+
+    (result,) = baseline(bytes_job, BaselineOptions(condition="false", watch=watch))
+    assert "CharacterNotInRepertoire" in str(result)
 
 
 @pytest.mark.administrator

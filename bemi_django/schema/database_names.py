@@ -45,9 +45,9 @@ def database_name(alias: str) -> str:
     Raises:
         DatabaseError: The server or the database of the log cannot be reached.
     """
-    log = destinations.first()
+    log, present = destinations.first(), server_name(alias)
     if connections[alias].vendor != "postgresql" or connections[log].vendor != "postgresql":
-        return server_name(alias)
+        return present
     settings = _identifying(connections[alias]), _identifying(connections[log])
     return _known(_recorded, settings, alias, lambda: _recorded_name(connections[alias], connections[log]))
 
@@ -62,13 +62,17 @@ def are_one_database(*aliases: str) -> bool:
 
 
 def assumed_name(alias: str) -> str:
-    """Return the name of a database, or its ``NAME`` in ``DATABASES`` while the server cannot be reached."""
+    """Return the name of a database, or while that cannot be asked, the one that it seems to have.
+
+    That is the one that its server has, if only the log is away, or else its ``NAME`` in ``DATABASES``.
+    """
     if time.monotonic() >= _unreachable_until.get(alias, 0.0):
         try:
             return database_name(alias)
         except DatabaseError:
             _unreachable_until[alias] = time.monotonic() + _RETRY_AFTER
-    return configured_name(alias)
+    settings, name = _names.get(alias, (None, ""))
+    return name if settings == _identifying(connections[alias]) else configured_name(alias)
 
 
 def configured_name(alias: str) -> str:

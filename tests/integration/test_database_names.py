@@ -130,7 +130,9 @@ def test_a_name_that_another_database_has_in_the_settings() -> None:
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])
-def test_an_unreachable_database_keeps_the_name_of_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_database_keeps_the_name_of_its_settings(
+    monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
     monkeypatch.setattr(database_names, "_unreachable_until", {})
     name = database_name("default")
     with settings_of("other", PORT="1", NAME="away"):
@@ -138,6 +140,10 @@ def test_an_unreachable_database_keeps_the_name_of_its_settings(monkeypatch: pyt
             database_name("other")
         assert assumed_name("other") == "away" == assumed_name("other")
         assert alias_of(name) == "default" and alias_of("away") == "other"
+        # If only the log is away, the server knows the name, whatever a pooler calls it.
+        settings.BEMI_DESTINATION = "other"
+        monkeypatch.setattr(database_names, "configured_name", lambda alias: "as the pooler calls it")
+        assert assumed_name("default") == name
 
 
 def test_messages_name_the_database_of_a_command_unless_it_is_the_default() -> None:

@@ -16,12 +16,14 @@ from django.utils.module_loading import import_string
 
 from bemi_django import conf
 from bemi_django.capture.context import provided_context
+from bemi_django.capture.context_masks import masked
 from bemi_django.capture.functions import guarded, is_async, values_of, waiter
 from bemi_django.capture.layers import Provisional
 from bemi_django.capture.proxies import TrustedProxies, client_address, is_trusted_peer
 from bemi_django.capture.request_id import HEADER, request_ids
 from bemi_django.capture.streams import bind_async_iterator, bind_call, bind_iterator
 from bemi_django.capture.warn_once import warn_once
+from bemi_django.masking.contexts import MASK
 from bemi_django.schema import tenancy
 
 if TYPE_CHECKING:
@@ -149,7 +151,18 @@ def default_context(request: HttpRequest) -> dict[str, Any]:
     Returns:
         ``user_id`` (None if nobody is logged in), ``method`` and ``path``.
     """
-    return {"user_id": _user_id(request), "method": request.method, "path": request.path}
+    return {"user_id": _user_id(request), "method": request.method, "path": _path(request)}
+
+
+def _path(request: HttpRequest) -> str:
+    """Return the path, without the parts that its pattern names as secrets, as for resetting a password."""
+    path = request.path
+    match = getattr(request, "resolver_match", None)
+    for name, value in match.kwargs.items() if match else ():
+        text = str(value)
+        if text and masked(name, text) != text:
+            path = path.replace(text, MASK)
+    return path
 
 
 def request_id(request: HttpRequest) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import Client, RequestFactory
+from django.urls import ResolverMatch
 
 from bemi_django import bound_context, get_context
-from bemi_django.middleware import BemiMiddleware, request_id
+from bemi_django.middleware import BemiMiddleware, default_context, request_id
 from tests.support.pipeline import Drain
 
 
@@ -36,6 +37,15 @@ def test_a_user_set_late_is_the_one_recorded(rf: RequestFactory) -> None:
     BemiMiddleware(view)(request)
     assert seen == {"user": "ann", "path": "/x", "request_id": request_id(request)}
     assert get_context() == {}
+
+
+def test_a_path_is_kept_without_what_its_pattern_calls_a_secret(rf: RequestFactory) -> None:
+    request = rf.get("/reset/MQ/b7x-5f0c2a/")
+    assert default_context(request)["path"] == "/reset/MQ/b7x-5f0c2a/"
+    request.resolver_match = ResolverMatch(lambda: None, (), {"uidb64": "MQ", "token": "b7x-5f0c2a"})
+    assert default_context(request)["path"] == "/reset/MQ/***/"
+    request.resolver_match = ResolverMatch(lambda: None, (), {"pk": 5, "secret": ""})
+    assert default_context(request)["path"] == "/reset/MQ/b7x-5f0c2a/"
 
 
 def test_the_context_ends_with_a_request_that_fails(rf: RequestFactory) -> None:

@@ -114,7 +114,8 @@ class FieldHistory:
     @property
     def is_masked(self) -> bool:
         """Whether the values are masked."""
-        return self._state.is_masked(self._column)
+        is_left_out = self._column in self._state.left_out and not self.page.changes
+        return is_left_out or self._state.is_masked(self._column)
 
     def values(self) -> list[FieldValue]:
         """Return the values of the page."""
@@ -161,6 +162,9 @@ class FieldHistory:
             return []
         newest = changes[0] if changes else None
         if newest is not None:
+            if self._column in self._state.left_out:
+                # It is in the log in another form, such as a hash.
+                return []
             encrypted = self._viewer.encrypted
             unreadable = encrypted.hidden(newest) | encrypted.erased(newest)
             is_known = self._is_known(newest, "after") and self._changes.name_in(newest) not in unreadable

@@ -12,7 +12,7 @@ from bemi_django.admin.display.actors import Actor, Actors
 from bemi_django.admin.display.value_diff import are_alike
 from bemi_django.admin.display.values.formatter import MISSING, Formatter, ShownPair
 from bemi_django.admin.display.values.text_lists import comma_list
-from bemi_django.admin.pages.history.live_row import live_row
+from bemi_django.admin.pages.history.live_row import live_row, logged_columns, of_rows
 from bemi_django.admin.pages.history.many_to_many import many_to_many_labels
 from bemi_django.admin.pages.history.subject import HistorySubject
 from bemi_django.admin.pages.history.timeline_steps import field_url
@@ -71,10 +71,11 @@ class ObjectState:
         self._fields: dict[str, Any] = {
             str(field.column): field for field in self._model._meta.concrete_fields
         }
-        self._present = live_row(self._instance, self._alias) if self._instance is not None else None
         self._formatter = Formatter(self._viewer)
         # The tables of parent models have rows of the same object.
         self._tables = models_of(self._instance) if self._instance is not None else [self._model]
+        row = live_row(self._instance, self._alias) if self._instance is not None else None
+        self._present = self._visible(row)
 
     def now(self) -> dict[str, Any]:
         """Return the fields as they are, with the change that set each of them, for the template."""
@@ -153,10 +154,9 @@ class ObjectState:
 
     def is_masked(self, column: str) -> bool:
         """Tell whether the values of a column are masked."""
-        if column in self._left_out:
-            return True
         masks = self._viewer.masks
-        self._viewer.lifted.field(self._model, column, self._key)
+        if column not in self.left_out:
+            self._viewer.lifted.field(self._model, column, self._key)
         if column in self._fields:
             return column in masks.hidden_fields(self._model)
         # The table has columns that the model does not know.
@@ -164,11 +164,17 @@ class ObjectState:
         return any(masks.hide_column(place.schema, place.table, column) for place in places)
 
     @cached_property
-    def _left_out(self) -> set[str]:
-        """Columns that are masked for others and not in the log at all, such as passwords."""
+    def left_out(self) -> frozenset[str]:
+        """Columns that are masked for others, and whose values the log does not take, such as passwords."""
         hidden = self._viewer.lifted.hidden_fields(self._model)
-        blamed = blame(self._instance) if hidden and self._instance is not None else {}
-        return {column for column in hidden if column in blamed and blamed[column].is_ignored}
+        return hidden - logged_columns(self._viewer, self._tables, self._key) if hidden else hidden
+
+    def _visible(self, row: RowValues | None) -> RowValues | None:
+        """Return the present row, without values that the log does not show to anybody."""
+        return row and {
+            name: MASK if name in self.left_out and value is not None else value
+            for name, value in row.items()
+        }
 
     def _many_to_many(
         self, moments: Sequence[datetime | None], missing: Sequence[datetime | None] = ()
@@ -191,7 +197,7 @@ class ObjectState:
         return found
 
     def present(self) -> RowValues | None:
-        """Return the row as it is, by column, masked values included; None if there is none."""
+        """Return the row as it is, with the masked values that the log takes; None if there is none."""
         return self._present
 
     def _row(self, moment: datetime | None) -> RowValues | None:
@@ -206,7 +212,7 @@ class ObjectState:
         return found
 
     def _part(self, own: ChangeQuerySet, moment: datetime) -> RowValues | None:
-        own = own.exclude(operation__in=("EVENT", "ERASED"))
+        own = of_rows(own)
         last = nearest_change(own.filter(committed_at__lte=moment), [self._key])
         if last is not None:
             return self._known(last, "after") if last.operation != "DELETE" else None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from django.db import DataError, models, router
 
-from bemi_django.encryption.decryption import Decrypter
+from bemi_django.encryption.decryption import Decrypter, encrypted_columns
 from bemi_django.log.change import Change
 from bemi_django.log.conditions import in_span
 from bemi_django.log.identity import key_spans
@@ -42,6 +42,8 @@ class Blame:
     them.
     ``is_ignored``: the log does not have the column's values, because settings leave them out or did.
     ``is_erased``: the change has set the value, which was erased from the log.
+    ``is_masked``: the log has nothing of the value, or only what a mask has left of it; ``value`` is that of
+    the row.
     """
 
     column: str
@@ -52,6 +54,7 @@ class Blame:
     complete_from: datetime | None = None
     is_ignored: bool = False
     is_erased: bool = False
+    is_masked: bool = False
 
     @property
     def committed_at(self) -> datetime | None:
@@ -95,19 +98,21 @@ def blame_row(place: Place, primary_key: str, model: type[models.Model] | None =
     omitted = omitted_columns(place, columns)
     given: dict[str, Blame] = {}
     now: dict[str, Any] | None = None
+    masked: set[str] = set()
     is_newest = True
     decrypter = Decrypter(loads)
     for change in _backwards(place, primary_key):
         rows = decrypter.rows(change)
         names = columns.of(change)
         before, after = names.renamed(rows.before), names.renamed(rows.after)
+        masked |= _named(change, "masked", names) - set(map(names.now, encrypted_columns(change)))
         if now is None:
             live = _live(place, after or before)
             now = live or after or before
             if live and not after:
                 # The log ends with its deletion: the change that inserted it again is not in the log yet.
                 fresh = {column: Blame(column, value, is_pending=True) for column, value in live.items()}
-                return _in_order(live, fresh, model)
+                return _marked(_in_order(live, fresh, model), masked)
         # Since then, these may have got other values without a trace.
         lost = {column for column, last in omitted.items() if sequence_in(change.pk.bytes) < last}
         given.update(_ignored(now, (lost | names.untold | _named(change, "ignored", names)) - given.keys()))
@@ -135,7 +140,18 @@ def blame_row(place: Place, primary_key: str, model: type[models.Model] | None =
         is_newest = False
     given.update(_ignored(now or {}, omitted.keys() - given.keys()))
     is_whole = now is None or now.keys() <= given.keys()
-    return _in_order(now or {}, given, model, None if is_whole else complete_from(place))
+    complete = None if is_whole else complete_from(place)
+    return _marked(_in_order(now or {}, given, model, complete), masked)
+
+
+def _marked(found: dict[str, Blame], masked: set[str]) -> dict[str, Blame]:
+    """Say of masked columns that they are, where no change has the value."""
+    return {
+        column: replace(line, is_pending=False, is_masked=True)
+        if column in masked and line.change is None
+        else line
+        for column, line in found.items()
+    }
 
 
 def _ignored(now: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Blame]:

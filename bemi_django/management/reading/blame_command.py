@@ -11,6 +11,7 @@ from bemi_django.log.blame import Blame, blame, blame_row
 from bemi_django.log.lossless_json import dumps
 from bemi_django.management.erasure.named_object import object_named
 from bemi_django.management.reading.disclosed_reading import record_reading
+from bemi_django.masking.contexts import MASK
 
 _MAX_CHARACTERS = 40
 
@@ -44,7 +45,9 @@ def _table(found: Mapping[str, Blame]) -> Iterator[str]:
     for line in found.values():
         change = line.change
         if change is None:
-            lines.append((line.column, _short(line.value), "", "", "", "", _origin(line)))
+            # Of a row that is there, it is the value that the log must not have.
+            value = MASK if line.is_masked and line.value is not None else _short(line.value)
+            lines.append((line.column, value, "", "", "", "", _origin(line)))
             continue
         before = "" if change.operation == "CREATE" else _short(line.previous)
         before = "erased" if line.is_erased else before
@@ -60,6 +63,8 @@ def _table(found: Mapping[str, Blame]) -> Iterator[str]:
 
 
 def _origin(line: Blame) -> str:
+    if line.is_masked:
+        return "masked"
     if line.is_ignored:
         return "not recorded"
     if line.is_pending:

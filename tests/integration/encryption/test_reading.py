@@ -24,8 +24,9 @@ from bemi_django.encryption.decryption import decrypt
 from bemi_django.encryption.subject_key import PREFIX
 from bemi_django.exceptions import RevertConflict
 from bemi_django.log.blame import blame
+from bemi_django.masking.settings import rules_of
 from bemi_django.models import Change
-from tests.integration.encryption.conftest import REASON, bemi, logged
+from tests.integration.encryption.conftest import KEY, REASON, bemi, logged
 from tests.support.audit import LIST, visitor
 from tests.support.pipeline import Pipeline
 
@@ -54,6 +55,20 @@ def test_an_update_of_another_column_is_undone_although_the_key_is_gone(
     *_, named = logged(pipeline, table="auth_user", operation="UPDATE")
     assert named.revert().is_applied
     assert User.objects.get().username == "eve"
+
+
+def test_blame_prints_no_value_that_the_log_must_not_have(pipeline: Pipeline) -> None:
+    pipeline.stop()
+    rules = {"auth_user.email": "hash", "auth_user.last_name": "partial", "auth_user.first_name": "encrypt"}
+    pipeline.config = pipeline.config._replace(masking=rules_of(rules, KEY, None, KEY))
+    user = User.objects.create(username="eve", password="zq1", email="zq2", last_name="zq3", first_name="Ann")
+    logged(pipeline)
+    printed = bemi("blame", f"auth.User:{user.pk}")
+    assert "zq" not in printed and "Ann" in printed
+    lines = {line.split()[0]: line.split()[1:] for line in printed.splitlines()}
+    assert [lines[name] for name in ("password", "email", "last_name")] == [["***", "masked"]] * 3
+    found = {name for name, line in blame(user).items() if line.is_masked}
+    assert found == {"password", "email", "last_name"}
 
 
 def test_without_the_key_there_is_a_conflict(moved: Change) -> None:

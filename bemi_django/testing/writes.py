@@ -11,6 +11,7 @@ from django.db import connections
 
 from bemi_django import conf
 from bemi_django.capture.comment import without_comment
+from bemi_django.capture.hooks.django_db import seeing_comments
 from bemi_django.exceptions import BemiError
 from bemi_django.wire import COMMENT_END, COMMENT_START
 
@@ -46,6 +47,7 @@ def captured_writes(using: str = "default") -> Iterator[list[CapturedWrite]]:
     require_capture()
     writes: list[CapturedWrite] = []
 
+    @seeing_comments
     def note(execute: Callable[..., Any], sql: Any, params: Any, many: bool, execution: Any) -> Any:
         text = sql.decode(errors="replace") if isinstance(sql, bytes) else sql
         if isinstance(text, str) and text.startswith(COMMENT_START):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -21,6 +21,7 @@ from bemi_django.exceptions import NotInTransaction
 from bemi_django.wire import CONTEXT_SETTING
 
 logger = logging.getLogger(__name__)
+Wrapper = TypeVar("Wrapper", bound=Callable[..., Any])
 
 
 def install() -> None:
@@ -44,6 +45,12 @@ def install_on(connection: BaseDatabaseWrapper) -> None:
     if connection.vendor == "postgresql" and _annotate not in connection.execute_wrappers:
         connection.execute_wrappers.insert(0, _annotate)
         hide_comments(connection)
+
+
+def seeing_comments(wrapper: Wrapper) -> Wrapper:
+    """Let an ``execute_wrapper()`` see statements as they are sent, with the comment."""
+    wrapper.sees_comments = True  # type: ignore[attr-defined]
+    return wrapper
 
 
 def apply_context(using: str = "default") -> None:
@@ -108,7 +115,8 @@ def _marking_last(mark: str, inner: Callable[..., Any], execution: dict[str, Any
             break
         behind.append(wrapper)
         (inner,) = inner.args
-    run = inner
+    seeing = [wrapper for wrapper in behind if getattr(wrapper, "sees_comments", False)]
+    run = _nested(seeing, inner)
 
     def execute(sql: Any, *others: Any) -> Any:
         try:
@@ -119,9 +127,13 @@ def _marking_last(mark: str, inner: Callable[..., Any], execution: dict[str, Any
             logger.warning("a statement that another wrapper made is sent without context", exc_info=True)
         return run(sql, *others)
 
-    for wrapper in reversed(behind):
-        execute = partial(wrapper, execute)
-    return execute
+    return _nested([wrapper for wrapper in behind if wrapper not in seeing], execute)
+
+
+def _nested(wrappers: Sequence[Callable[..., Any]], inner: Callable[..., Any]) -> Callable[..., Any]:
+    for wrapper in reversed(wrappers):
+        inner = partial(wrapper, inner)
+    return inner
 
 
 def _text(sql: Any, cursor: Any) -> str:

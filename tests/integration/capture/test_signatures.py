@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from django.test import override_settings
 
 from bemi_django import apply_context, bound_context, conf, record, skip_tracking
+from bemi_django.capture.hooks.django_db import seeing_comments
 from bemi_django.checks.signing import check_keys
 from bemi_django.ingest.stitching.provenance import Provenance
 from bemi_django.ingest.stitching.signatures import Signatures
@@ -62,6 +63,7 @@ def seen(work: Callable[[], object]) -> str:
     """Return the comment that the server sees before the statement of some work."""
     found: list[str] = []
 
+    @seeing_comments
     def spy(execute: Any, sql: str, *arguments: Any) -> Any:
         found.append(sql)
         return execute(sql, *arguments)

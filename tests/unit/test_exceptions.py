@@ -52,6 +52,14 @@ def test_the_sqlstate_of_an_error(error: Exception, sqlstate: str) -> None:
     assert exceptions.sqlstate_of(error) == sqlstate
 
 
+@pytest.mark.parametrize(
+    ("sqlstate", "is_away"),
+    [(None, True), ("08006", True), ("57P01", True), ("57014", False), ("53100", False)],
+)
+def test_a_server_that_cannot_be_reached_is_away(sqlstate: str | None, is_away: bool) -> None:
+    assert exceptions.is_away(DriverError(sqlstate=sqlstate)) is is_away
+
+
 def test_only_the_first_line_of_a_message_is_logged() -> None:
     assert exceptions.first_line(DriverError()) == "first"
     assert exceptions.first_line(ValueError()) == "ValueError"

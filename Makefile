@@ -11,7 +11,7 @@ NEWEST = $(shell $(BIN)/python -c 'import sys; v = sys.version_info; \
 	print("dj61-sa21" if v >= (3, 12) else "dj52-sa21" if v >= (3, 11) else "dj52-sa20")')
 
 # All environments at once, each with a server of its own, unless a server is named: there is only one of it.
-# A third of the time, a test waits for a process or a server: three of them keep two processors busy.
+# With two at once, two processors are idle for a fifth of the time: tests wait for processes and servers.
 RUN = $(if $(DATABASE_URL)$(PGHOST)$(PGHOSTADDR)$(PGSERVICE),run,run-parallel -p 3)
 
 .PHONY: help demo demo-shop demo-check test coverage torture foreign bench screenshots lint clean

@@ -19,7 +19,7 @@ from bemi_django.ingest.rows.copy_format import HEADER, ID_AT, TRAILER, jsonb
 from bemi_django.ingest.rows.large_rows import LargeCopyRow
 from bemi_django.ingest.stitching.activity_names import Name, Names, names_of
 from bemi_django.ingest.stitching.operations import CREATE, DELETE, EVENT, UPDATE
-from bemi_django.ingest.stitching.stitched import ChangeHeader
+from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class ActivityCounts:
             else:
                 # The row may have less than the change.
                 context = None
-                self._add_row(row, change.begin)
+                self._add_row(row, change)
         if count:
             tally.operations[operation] += count
             tally.names[self._names] += count
@@ -142,18 +142,19 @@ class ActivityCounts:
             place = self._places[table] = row[_AFTER_ID:end]
         return place
 
-    def _add_row(self, row: bytes, begin: Begin) -> None:
+    def _add_row(self, row: bytes, change: Stitched | ChangeHeader) -> None:
         """Count a row by what is in it."""
-        ends = list(_ends(row, _AFTER_ID, 8))
-        operation = row[ends[3] + 4 : ends[4]].decode()
-        tally = self._tallies[begin.committed_at // _HOUR, row[_AFTER_ID : ends[2]], operation == EVENT]
+        place = self._place_of(row, change.relation.oid)
+        key, operated, _before, after, context = _ends(row, _AFTER_ID + len(place), 5)
+        operation = row[key + 4 : operated].decode()
+        tally = self._tallies[change.begin.committed_at // _HOUR, place, operation == EVENT]
         # A byte of the format comes before the text of the context.
-        self._follow(row[ends[6] + 5 : ends[7]])
+        self._follow(row[after + 5 : context])
         tally.operations[operation] += 1
         tally.names[self._names] += 1
 
     def _follow(self, context: bytes) -> None:
-        if context is not self._context:
+        if context != self._context:
             self._context, self._names = context, names_of(context)
 
     def _entries(self) -> Iterator[dict[str, Any]]:

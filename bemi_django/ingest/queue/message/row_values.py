@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from struct import Struct
 from typing import Any
-from uuid import UUID
 
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.protocol.messages import Begin, Relation
@@ -62,14 +61,14 @@ def values_of(row: bytes) -> Values:
 
 def row_of(values: Values) -> bytes:
     """Return the row of COPY that :func:`values_of` has read."""
-    fields = [field(UUID(values[0]).bytes)]
-    for number, value in enumerate(values[1:], 1):
+    fields = [field(bytes.fromhex(values[ID].replace("-", "")))]
+    for skipped, value in zip(_SKIPPED, values[1:], strict=True):
         if value is None:
             fields.append(NULL)
-        elif number in _NUMBERS:
+        elif skipped is None:
             fields.append(int64(value))
         else:
-            fields.append((jsonb if number in JSON else field)(value.encode()))
+            fields.append((jsonb if skipped else field)(value.encode()))
     return b"".join(fields)
 
 
@@ -109,12 +108,15 @@ def destination_of(values: Values, division: Division) -> str:
 def pendings_of(changes: Sequence[Values]) -> list[Pending]:
     """Return changes as what writes to the log takes them, without the messages that they were made from."""
     made: list[Pending] = []
-    begin = None
+    begin, said, context = Begin(0, 0, 0), "", b""
     for change in changes:
+        row = row_of(change)
         of_change = Begin(change[POSITION], change[COMMITTED_AT], change[TRANSACTION_ID] & 0xFFFFFFFF)
-        # Changes of one transaction have one.
+        # Changes of one transaction have one begin, and those of one statement one context.
         begin = begin if begin == of_change else of_change
-        ordinal = position_of(UUID(change[ID]).bytes).ordinal
-        header = ChangeHeader(begin, ordinal, _NO_TABLE, change[CONTEXT].encode(), 0)
-        made.append(Pending(row_of(change), header, b""))
+        if said != change[CONTEXT]:
+            said = change[CONTEXT]
+            context = said.encode()
+        header = ChangeHeader(begin, ordinal_in(row[ID_AT]), _NO_TABLE, context, 0)
+        made.append(Pending(row, header, b""))
     return made

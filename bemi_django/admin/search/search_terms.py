@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Iterable, Iterator
 from functools import reduce
 from operator import and_, or_
@@ -18,14 +17,17 @@ from django.utils.translation import gettext_noop
 
 from bemi_django import conf
 from bemi_django.admin.search import query_timeouts
-from bemi_django.patterns import possessive
 
 _BIGGEST = 2**63 - 1
 _CONTEXT = re.compile(r"[^\W\d]\w*=")
-# A word as it is typed, with its quotation marks; the last alternative is one that is missing.
-_RAW = possessive.compiled(
-    r"""(?=[^ \t\r\n])(?:[^ \t\r\n"'\\]|\\.|"[^"\\]*+(?:\\.[^"\\]*+)*+"|'[^']*+'|["'\\].*)*+""", re.DOTALL
+# What words consist of as they are typed. A quotation begins where a word or its value does: elsewhere, as in
+# O'Brien or 24", a mark is a character like others.
+_PARTS = re.compile(
+    r"""(?P<blank>[ \t\r\n]+)|(?<![^ \t\r\n:=])(?:"(?P<double>[^"\\]*(?:\\.[^"\\]*)*)"|'(?P<single>[^']*)'"""
+    r"""|(?P<open>["']))|[^ \t\r\n:="']+|.""",
+    re.DOTALL,
 )
+_ESCAPED = re.compile(r"""\\(["\\])""")
 _NAMED = re.compile(r"[^\W\d]\w*[=:].")
 
 
@@ -85,13 +87,9 @@ def parse(text: str, tables: Iterable[str], *, has_request_ids: bool = True) -> 
 
 def _words(text: str) -> list[str]:
     """Return the words of a search; a value of the context goes on up to the next ``name=`` or ``name:``."""
-    try:
-        words = [(raw, *shlex.split(raw)) for raw in _RAW.findall(text)]
-    except ValueError as error:
-        raise ValidationError(_("A quotation mark is missing.")) from error
     found: list[str] = []
     is_open = False
-    for raw, word in words:
+    for raw, word in _typed(text):
         if is_open and not _NAMED.match(raw):
             found[-1] += f" {word}"
             continue
@@ -100,6 +98,22 @@ def _words(text: str) -> list[str]:
         named = _CONTEXT.match(raw)
         is_open = named is not None and raw[named.end() : named.end() + 1] not in {"'", '"'}
     return found
+
+
+def _typed(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the words of a search as they are typed, and what they are without quotation marks."""
+    raw = word = ""
+    for part in _PARTS.finditer(text):
+        if part["open"]:
+            raise ValidationError(_("A quotation mark is missing."))
+        if part["blank"] and raw:
+            yield raw, word
+            raw = word = ""
+        elif not part["blank"]:
+            quoted = part["single"] if part["double"] is None else _ESCAPED.sub(r"\1", part["double"])
+            raw, word = raw + part[0], word + (part[0] if quoted is None else quoted)
+    if raw:
+        yield raw, word
 
 
 def _word(word: str, tables: Iterable[str], has_request_ids: bool) -> SearchTerms:

@@ -496,8 +496,12 @@ def test_an_unknown_user_is_an_error_at_the_field(admin: Client, django_user_mod
     assert response.context["form"].errors.keys() == {"user"}
     assert numbers(admin, "?user=bob") == numbers(admin, "?user=bob@EXAMPLE.com") == [[1]]
     assert numbers(admin, "?user=robot") == [[2]]
-    # A user who is deleted, or one of whom nothing is recorded.
-    assert admin.get(f"{LIST}?user=999999").context["form"].errors == {}
+    # A user who is deleted, one of whom nothing is recorded, and one who never was.
+    quiet = django_user_model.objects.create(username="quiet")
+    record(3, context={"user_id": 999999})
+    assert numbers(admin, "?user=999999") == [[3]]
+    errors = [admin.get(f"{LIST}?user={key}").context["form"].errors for key in (quiet.pk, 888888)]
+    assert [error.keys() for error in errors] == [set(), {"user"}]
     text = admin.get(f"{LIST}activity/?user=nobody").content.decode()
     assert "no changes by" in text and "<figure" not in text
 

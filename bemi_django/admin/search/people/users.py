@@ -76,7 +76,7 @@ def refuse(hidden: Sequence[str]) -> None:
 
 
 def is_user(text: str, parts: list[ContextPart], viewer: Viewer) -> bool:
-    """Tell whether a text means a user, who may be deleted, or a task, a command or a role of some change.
+    """Tell whether a text means a user, or whoever made a change: a deleted user, a task, a command, a role.
 
     Args:
         text: The text.
@@ -84,8 +84,8 @@ def is_user(text: str, parts: list[ContextPart], viewer: Viewer) -> bool:
         viewer: The user who searches.
     """
     users = [part for part in parts if USER in part]
-    is_found = len(users) > len(search_terms.literals(text)) or _is_key(text)
-    if is_found and _knows_users(viewer):
+    is_named = len(users) > len(search_terms.literals(text))
+    if _knows_users(viewer) and (is_named or _has_key(text)):
         return True
     # A context function can name anything as its user.
     try:
@@ -137,9 +137,11 @@ def _email_field(model: Any) -> Any:
     return next((field for field in model._meta.concrete_fields if field.name == name), None)
 
 
-def _is_key(text: str) -> bool:
+def _has_key(text: str) -> bool:
+    """Tell whether a user has a text as the primary key."""
+    model: Any = get_user_model()
     try:
-        get_user_model()._meta.pk.to_python(text)
+        key = model._meta.pk.to_python(text)
     except (ValidationError, ValueError):
         return False
-    return "\0" not in text
+    return "\0" not in text and bool(model._default_manager.filter(pk=key).exists())

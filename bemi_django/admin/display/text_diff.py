@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from difflib import SequenceMatcher
+from itertools import groupby
 from typing import NamedTuple
 
 from bemi_django.admin.display.values.turned_text import in_order
@@ -15,6 +16,10 @@ MOST_CHARACTERS = 200_000
 #: More words of one place are shown as changed as a whole.
 MOST_WORDS = 2000
 _MOST_LINES = 4000
+#: Lines in a row whose ends are compared.
+_MOST_ENDS = 16
+#: Longer words are compared by their characters.
+_LONGEST_WORD = 40
 #: Pairs of equal words or lines in all of a comparison: matching takes time in proportion to them.
 MOST_PAIRS = 40_000
 #: Whether two parts are equal, and where they begin and end in either sequence.
@@ -25,7 +30,11 @@ _INVISIBLE = {
     "\t": "⇥", "\n": "↵\n", "\r": "␍", "\xa0": "⍽", "\u200b": "⟨zwsp⟩", "\u200c": "⟨zwnj⟩",
     "\u200d": "⟨zwj⟩", "\u200e": "⟨lrm⟩", "\u200f": "⟨rlm⟩", "\u2060": "⟨wj⟩", "\ufeff": "⟨bom⟩",
 }  # fmt: skip
-_CONTROLS = re.compile(f"[{''.join(_INVISIBLE)}]")
+#: White space and invisible characters, but blanks, which most texts have. What turns texts has other names.
+_UNSEEN = re.compile(
+    r"[^\S ]|[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u180b-\u180e\u200b-\u200f]"
+    r"|[\u2060-\u2064\u206a-\u206f\u3164\ufeff]"
+)
 
 
 class Effort:
@@ -72,7 +81,12 @@ class Piece(NamedTuple):
         if not self.is_changed:
             return in_order(self.text)
         text = self.text.replace(" ", "·") if self.text.isspace() else self.text
-        return in_order(_CONTROLS.sub(lambda found: _INVISIBLE[found[0]], text))
+        return in_order(_UNSEEN.sub(lambda found: _named(found[0]), text))
+
+
+def _named(character: str) -> str:
+    """Return what stands for a character that would not be seen."""
+    return _INVISIBLE.get(character) or f"⟨U+{ord(character):04X}⟩"
 
 
 class Sides(NamedTuple):
@@ -83,14 +97,15 @@ class Sides(NamedTuple):
 
 
 def text_differences(
-    before: str, after: str, same: Callable[[str], str] = str, *, page: Effort | None = None
+    before: str, after: str, same: Callable[[str], str] | None = None, *, page: Effort | None = None
 ) -> Sides:
     """Return two texts with the parts marked that differ.
 
     Args:
         before: The one text.
         after: The other text.
-        same: A function of a line; lines for which it returns the same are equal.
+        same: A function of a line; lines for which it returns the same are equal. Without one, lines that
+            differ in white space at their ends only are compared with each other.
         page: What may be spent on all comparisons of a page; what it is not enough for differs as a whole.
     """
     head = common_beginning(before, after)
@@ -130,26 +145,54 @@ def _add(sides: Sides, before: str, after: str, *, is_changed: bool) -> None:
             side.append(Piece(text, is_changed))
 
 
-def _add_lines(sides: Sides, before: str, after: str, same: Callable[[str], str], effort: Effort) -> None:
+def _add_lines(
+    sides: Sides, before: str, after: str, same: Callable[[str], str] | None, effort: Effort
+) -> None:
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
-    keys = [same(line) for line in old], [same(line) for line in new]
+    keys = list(map(same or str.strip, old)), list(map(same or str.strip, new))
     blocks = _blocks(*keys, effort, most=_MOST_LINES)
     if blocks is None:
         _add(sides, before, after, is_changed=True)
         return
     for is_equal, i, j, k, m in blocks:
-        texts = "".join(old[i:j]), "".join(new[k:m])
-        if is_equal:
-            _add(sides, *texts, is_changed=False)
+        if is_equal and same is None:
+            _add_alike(sides, old[i:j], new[k:m], effort)
+        elif is_equal:
+            _add(sides, "".join(old[i:j]), "".join(new[k:m]), is_changed=False)
         else:
-            _add_words(sides, *texts, effort)
+            _add_words(sides, "".join(old[i:j]), "".join(new[k:m]), effort)
+
+
+def _add_alike(sides: Sides, old: Sequence[str], new: Sequence[str], effort: Effort) -> None:
+    """Add lines that have the same text, with or without the same white space at their ends."""
+    for is_equal, pairs in groupby(zip(old, new, strict=True), lambda pair: pair[0] == pair[1]):
+        found = list(pairs)
+        # Where the ends of all lines are others, the first ones show how: the rest differs as a whole.
+        for pair in () if is_equal else found[:_MOST_ENDS]:
+            _add_words(sides, *pair, effort)
+        rest = found if is_equal else found[_MOST_ENDS:]
+        texts = ("".join(pair[side] for pair in rest) for side in (0, 1))
+        _add(sides, *texts, is_changed=not is_equal)
 
 
 def _add_words(sides: Sides, before: str, after: str, effort: Effort) -> None:
     old, new = _WORD.findall(before), _WORD.findall(after)
     blocks = _blocks(old, new, effort, most=MOST_WORDS, is_junk=str.isspace) if old and new else None
     for is_equal, i, j, k, m in blocks or [(False, 0, len(old), 0, len(new))]:
-        _add(sides, "".join(old[i:j]), "".join(new[k:m]), is_changed=not is_equal)
+        if not is_equal and j - i == m - k == 1 and min(len(old[i]), len(new[k])) > _LONGEST_WORD:
+            _add_characters(sides, old[i], new[k])
+        else:
+            _add(sides, "".join(old[i:j]), "".join(new[k:m]), is_changed=not is_equal)
+
+
+def _add_characters(sides: Sides, before: str, after: str) -> None:
+    """Add what is taken for one word each: a sentence without blanks, or what no person reads."""
+    head = common_beginning(before, after)
+    tail = common_beginning(before[head:][::-1], after[head:][::-1])
+    ends = len(before) - tail, len(after) - tail
+    _add(sides, before[:head], after[:head], is_changed=False)
+    _add(sides, before[head : ends[0]], after[head : ends[1]], is_changed=True)
+    _add(sides, before[ends[0] :], after[ends[1] :], is_changed=False)
 
 
 def _blocks(

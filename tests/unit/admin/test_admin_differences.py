@@ -82,6 +82,21 @@ def test_one_word_is_found_in_a_long_line() -> None:
     assert len(joined(after)) < 50_000
 
 
+def test_one_word_is_found_in_a_text_whose_line_ends_are_others() -> None:
+    lines = [f"line {number} of a long text" for number in range(1500)]
+    other = [*lines[:700], "line 700 of a short text", *lines[701:]]
+    sides = differences("\n".join(lines), "\r\n".join(other))
+    assert "long" in marked(sides.before) and "short" in marked(sides.after)
+    assert all(len(joined([piece for piece in side if not piece.is_folded])) < 4000 for side in folded(sides))
+
+
+@pytest.mark.parametrize("sign", ["漢", "Zm9v"])
+def test_one_character_is_found_in_a_text_without_blanks(sign: str) -> None:
+    text = sign * 500
+    sides = differences(f"{text}甲{text}", f"{text}乙乙{text}")
+    assert (marked(sides.before), marked(sides.after)) == (["甲"], ["乙乙"])
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -159,6 +174,15 @@ def test_white_space_that_differs_is_seen() -> None:
     sides = differences("a b\n", "a  b\t\u200b\n")
     assert [piece.visible for piece in sides.after if piece.is_changed] == ["··", "⇥⟨zwsp⟩"]
     assert [piece.visible for piece in sides.after if not piece.is_changed] == ["a", "b", "\n"]
+
+
+@pytest.mark.parametrize(
+    "unseen", "\t\r\x0b\x0c\x1f\x7f\x85\xa0\xad\u1680\u2003\u200b\u2028\u2060\u3000\ufeff"
+)
+def test_all_that_is_not_seen_has_a_sign_where_it_differs(unseen: str) -> None:
+    sides = differences("a b", f"a{unseen}b")
+    told = "".join(piece.visible for piece in sides.after if piece.is_changed)
+    assert told and unseen not in told
 
 
 @pytest.mark.parametrize("turning", "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

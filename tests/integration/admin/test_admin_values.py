@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.auth import get_user_model
+from django.contrib.postgres.fields import ArrayField
 from django.core.files.storage import FileSystemStorage
 from django.db import connection, models
 from django.template.loader import render_to_string
@@ -48,6 +49,8 @@ class Size(models.IntegerChoices):
         (models.IntegerField(choices=Size.choices), "x", "text", "x"),
         (models.CharField(choices=[("", "None yet")]), "", "choice", "None yet"),
         (models.CharField(choices=[("Group", [("a", "A")])]), "a", "choice", "A"),
+        (models.IntegerField(choices=[(None, "Not asked"), (1, "One")]), None, "choice", "Not asked"),
+        (ArrayField(models.IntegerField(choices=Size.choices)), [2, 9], "json", '[\n  "Large",\n  9\n]'),
         (models.JSONField(choices=[("a", "A")]), {"a": [1]}, "json", '{\n  "a": [\n    1\n  ]\n}'),
         (models.DateTimeField(), "2026-03-01T22:30:00.123+00:00", "moment", "March 1, 2026 23:30:00"),
         (models.DateTimeField(), "2026-03-01T22:30:00", "moment", "March 1, 2026 22:30:00"),
@@ -273,6 +276,28 @@ def test_every_page_names_what_a_row_refers_to(admin_client: Client, product: Pr
         raw = admin_client.get(f"{LIST}{page}{'&' if '?' in page else '?'}raw=1").content.decode()
         assert "Lamps" not in raw and "Lighting" not in raw, page
         assert "Values as people know them" in raw
+
+
+@isolate_apps("tests.shop")
+def test_a_row_is_named_whatever_field_of_it_is_referred_to(rf: RequestFactory, admin_user: Any) -> None:
+    class Badge(models.Model):
+        owner = models.ForeignKey(get_user_model(), models.CASCADE, to_field="username", related_name="+")
+
+        class Meta:
+            app_label = "shop"
+
+        def __str__(self) -> str:
+            return "badge"
+
+    request = rf.get("/")
+    request.user = admin_user
+    formatter, logged = Formatter(Viewer(request, admin.site)), LoggedModel(Badge, "default")
+    for name in ("admin", "nobody"):
+        formatter.learn(logged, {"owner_id": name})
+    found = formatter.show(logged, "owner_id", "admin")
+    page = f"/admin/auth/user/{admin_user.pk}/change/"
+    assert found == ShownValue("reference", "admin", "admin", page)
+    assert formatter.show(logged, "owner_id", "nobody").kind == "text"
 
 
 def test_who_may_not_view_a_model_sees_only_keys(product: Product) -> None:

@@ -13,6 +13,7 @@ from bemi_django.admin.access.rows.guarded_queries import guarded
 from bemi_django.admin.access.rows.readable_parts import readable_parts
 from bemi_django.admin.access.rows.unread_rows import present_keys, unread_row
 from bemi_django.admin.access.viewer import Viewer
+from bemi_django.log.keys import json_of
 
 
 class LiveRows(NamedTuple):
@@ -51,6 +52,46 @@ def live_instances(
 ) -> dict[str, models.Model]:
     """Return the rows that exist and can be read; see ``live_rows()``."""
     return live_rows(logged, keys, viewer).read
+
+
+def rows_by_value(
+    logged: LoggedModel, field: Any, values: Iterable[Any], viewer: Viewer
+) -> dict[Any, models.Model]:
+    """Return the rows that have some values in a field, which no two rows have in common.
+
+    Args:
+        logged: The model of the rows, and the database that has them.
+        field: The field: the primary key, or another one that foreign keys refer to.
+        values: The values, as JSON has them.
+        viewer: The user who sees labels of the rows.
+    """
+    if field.primary_key:
+        by_text = {str(value): value for value in values}
+        return {by_text[key]: row for key, row in live_instances(logged, by_text, viewer).items()}
+    rows = with_related(logged.model._base_manager.using(logged.alias), viewer)
+    read = partial(_by_value, rows, field)
+    found = {
+        value: row
+        for _part, some in readable_parts(list(values), read)
+        for value, row in (some or {}).items()
+    }
+    viewer.learn_rows(found.values())
+    return found
+
+
+def _by_value(
+    rows: models.QuerySet[Any], field: Any, values: Sequence[Any]
+) -> dict[Any, models.Model] | None:
+    """Return rows by their values in a field, or None if one cannot be read."""
+    try:
+        with guarded(rows.db):
+            found = rows.filter(**{f"{field.attname}__in": list(map(field.to_python, values))})
+            return {json_of(field, getattr(row, field.attname)): row for row in found}
+    except (InterfaceError, OperationalError):
+        raise
+    except Exception:
+        # As for keys.
+        return None
 
 
 def _rows(

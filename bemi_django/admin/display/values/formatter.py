@@ -10,7 +10,7 @@ from django.db import models, router
 
 from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.masks import MASK
-from bemi_django.admin.access.rows.live_rows import live_instances
+from bemi_django.admin.access.rows.live_rows import rows_by_value
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.object_labels import live_labels, timeline_url
 from bemi_django.admin.display.text_diff import MOST_PAIRS, Effort, Sides
@@ -20,14 +20,24 @@ from bemi_django.admin.display.values.shown_value import (
     Choices,
     ShownValue,
     choices_of,
+    labelled,
     shown,
     stored,
     told_apart,
 )
+from bemi_django.log.keys import key_of
 from bemi_django.models import Change
 
 #: A row's label and page.
 _Named = tuple[str, str | None]
+
+
+class _Target(NamedTuple):
+    """What a foreign key refers to: rows of a model, by their values in a field."""
+
+    logged: LoggedModel
+    field: Any
+
 
 #: The effort for all comparisons of a page: ten of the longest that there are.
 _PAGE_PAIRS = 10 * MOST_PAIRS
@@ -70,8 +80,8 @@ class Formatter:
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
         self._is_raw = is_raw(viewer)
-        self._wanted: dict[LoggedModel, set[Any]] = {}
-        self._named: dict[LoggedModel, dict[Any, _Named]] = {}
+        self._wanted: dict[_Target, set[Any]] = {}
+        self._named: dict[_Target, dict[Any, _Named]] = {}
         self._choices: dict[Any, Choices] = {}
         self._effort = Effort(_PAGE_PAIRS)
 
@@ -140,7 +150,8 @@ class Formatter:
         if not (_is_compared(one) and _is_compared(other)):
             return ShownPair(*told_apart(one, other), None)
         is_json = isinstance(before, (dict, list)) and isinstance(after, (dict, list))
-        texts = (before, after) if is_json else (one.text, other.text)
+        field = None if self._is_raw else _fields(logged.model if logged else None).get(column)
+        texts = (labelled(field, before), labelled(field, after)) if is_json else (one.text, other.text)
         sides = differences(*texts, page=self._effort)
         return ShownPair(one, other, folded(sides))
 
@@ -148,36 +159,36 @@ class Formatter:
         """Return the name of a column's field, or the column."""
         return column if self._is_raw else field_name(logged.model if logged else None, column)
 
-    def _target(self, logged: LoggedModel | None, field: Any) -> LoggedModel | None:
-        """Return the model that a foreign key refers to by its primary key, if its rows may be named."""
+    def _target(self, logged: LoggedModel | None, field: Any) -> _Target | None:
+        """Return what a foreign key refers to, if its rows may be named."""
         if logged is None or not isinstance(field, models.ForeignKey):
             return None
         target: Any = field.remote_field.model
-        if not field.target_field.primary_key or self._viewer.masks.hide_model_key(target):
+        if self._viewer.masks.hide_model_key(target) or not self._viewer.may("view", target):
             return None
-        return LoggedModel(target, logged.alias) if self._viewer.may("view", target) else None
+        return _Target(LoggedModel(target, logged.alias), field.target_field)
 
-    def _names(self, target: LoggedModel, value: Any) -> dict[Any, _Named]:
+    def _names(self, target: _Target, value: Any) -> dict[Any, _Named]:
         known = self._named.setdefault(target, {})
         wanted = self._wanted.pop(target, set()) | ({value} - known.keys())
         if wanted - known.keys():
-            by_text = {str(key): key for key in wanted}
+            logged = target.logged
             found = {
                 key: instance
-                for key, instance in live_instances(target, by_text, self._viewer).items()
-                if self._viewer.may("view", target.model, instance)
+                for key, instance in rows_by_value(logged, target.field, wanted, self._viewer).items()
+                if self._viewer.may("view", logged.model, instance)
             }
             labels = live_labels(list(found.values()), self._viewer)
             for (key, instance), label in zip(found.items(), labels, strict=True):
-                known[by_text[key]] = (label, self._url(target, instance, key))
+                known[key] = (label, self._url(logged, instance))
             self._named[target] = {**dict.fromkeys(wanted), **known}  # type: ignore[dict-item]
         return self._named[target]
 
-    def _url(self, target: LoggedModel, instance: models.Model, key: str) -> str | None:
+    def _url(self, target: LoggedModel, instance: models.Model) -> str | None:
         if target.alias != router.db_for_write(target.model):
             return None
         page = self._viewer.model_url(target.model, "change", quote(instance.pk))
-        return page or timeline_url(self._viewer, target.model, key)
+        return page or timeline_url(self._viewer, target.model, key_of(instance))
 
 
 def is_raw(viewer: Viewer) -> bool:

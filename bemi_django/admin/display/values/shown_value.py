@@ -108,20 +108,34 @@ def shown(
         choices: ``choices_of()`` the field, if they are known.
         may_open: Whether the reader may have the file that a value names.
     """
-    if value is None:
-        return ShownValue("none", _("none"))
     if value == MASK:
         return ShownValue("mask", MASK)
     label = _choice(field, value, choices_of(field) if choices is None else choices)
     if label is not None:
         return ShownValue("choice", label, as_text(value))
+    if value is None:
+        return ShownValue("none", _("none"))
     if isinstance(value, bool):
         return ShownValue("flag", _("yes") if value else _("no"))
     if isinstance(value, (int, float)):
         return ShownValue("number", _number(dumps(value)))
     if isinstance(value, (dict, list)):
-        return ShownValue("json", as_text(value))
+        return ShownValue("json", as_text(labelled(field, value)))
     return _text(field, str(value), may_open=may_open)
+
+
+def labelled(field: Any, value: Any) -> Any:
+    """Return a value of a field; the items of an array have the labels of their choices."""
+    base = getattr(field, "base_field", None)
+    if base is None or not isinstance(value, list):
+        return value
+    choices = choices_of(base)
+    return [labelled(base, item) if isinstance(item, list) else _item(base, item, choices) for item in value]
+
+
+def _item(field: Any, value: Any, choices: Choices) -> Any:
+    label = _choice(field, value, choices)
+    return value if label is None else label
 
 
 def _number(text: str) -> str:

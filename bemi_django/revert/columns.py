@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from bemi_django.log.keys import json_of
 from bemi_django.log.live.live_tables import LiveTable
+from bemi_django.log.values.renewed_fields import is_renewed
 
 
 class ColumnRules(NamedTuple):
@@ -45,7 +46,7 @@ def rules_of(
     present = {
         str(field.column): json_of(field, _now(field))
         for field in own
-        if getattr(field, "auto_now", False) and field.column in table.columns
+        if is_renewed(field) and field.column in table.columns
     }
     # A key is what identifies the row.
     present = {column: value for column, value in present.items() if column not in table.key}

@@ -9,6 +9,8 @@ from typing import Any
 from django.db.models import NOT_PROVIDED
 from sqlalchemy import FetchedValue
 
+from bemi_django.log.values.renewed_fields import is_renewed
+
 
 def column_defaults(field: Any) -> dict[str, Any]:
     """Return the arguments of ``Column`` that give a column the defaults of its field.
@@ -24,7 +26,7 @@ def column_defaults(field: Any) -> dict[str, Any]:
     if getattr(field, "generated", False):
         return {"server_default": FetchedValue(), "server_onupdate": FetchedValue()}
     found: dict[str, Any] = {"default": _on_insert(field)}
-    if getattr(field, "auto_now", False):
+    if is_renewed(field):
         found["onupdate"] = lambda: field.pre_save(SimpleNamespace(), False)
     if getattr(field, "db_default", NOT_PROVIDED) is not NOT_PROVIDED:
         found["server_default"] = FetchedValue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from json.encoder import encode_basestring
 from typing import Any
@@ -66,27 +67,27 @@ def dumps(value: Any) -> str:
     return _encoder.encode(value)
 
 
-def span(text: str, key: str) -> tuple[int, int] | None:
-    """Return where the value under a key of an object begins and ends in its text, or None without the key.
+def with_value(text: str, key: str, change: Callable[[str], str]) -> str:
+    """Return the text of an object in which the value under a key is another one; the same without the key.
 
     Args:
         text: A JSON object as PostgreSQL or orjson prints it.
         key: A key without characters that JSON escapes.
+        change: Returns the text of the other value for the text of the one that is there.
 
     Raises:
         RecursionError: A value is nested too deeply.
     """
-    quoted = f'"{key}":'
-    found = text.find(quoted)
-    if found == -1:
-        return None
-    is_flat = text.find("{", 1) == -1
-    if not is_flat or text[found - 1] == "\\" or text.find(quoted, found + 1) != -1:
+    head, found, rest = text.partition(f'"{key}":')
+    if not found:
+        return text
+    if head[-1] == "\\" or found in rest or text.find("{", 1) != -1:
         # It can be a key of an inner object, or the end of another key.
-        return spans(text).get(key)
-    at = found + len(quoted)
-    at += text[at] == " "
-    return at, end_of(text, at)
+        at = spans(text).get(key)
+        return text if at is None else f"{text[: at[0]]}{change(text[slice(*at)])}{text[at[1] :]}"
+    begin = 1 if rest[0] == " " else 0
+    end = end_of(rest, begin)
+    return f"{head}{found}{rest[:begin]}{change(rest[begin:end])}{rest[end:]}"
 
 
 def spans(text: str) -> dict[str, tuple[int, int]]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bemi_django.log.lossless_json import dumps, loads, span
+from bemi_django.log.lossless_json import dumps, loads, with_value
 from bemi_django.masking.actions import DROP, Action
 from bemi_django.masking.contexts import MASK, ContextMasks
 from bemi_django.masking.patterns import Pattern, path_matches
@@ -55,9 +55,7 @@ class ContextKeys:
         if self._names is None:
             return self._masks.masked(context.encode()).decode()
         for name in self._names:
-            at = span(context, name)
-            if at is not None and context[slice(*at)] != "null":
-                context = f"{context[: at[0]]}{_MASKED}{context[at[1] :]}"
+            context = with_value(context, name, _starred)
         return context
 
     def hidden_in(self, part: dict[str, Any]) -> list[str]:
@@ -71,6 +69,10 @@ class ContextKeys:
 
     def _hide(self, keys: tuple[str, ...]) -> bool:
         return any(path[0] == keys[0] or path_matches(path, keys) for path in self._paths)
+
+
+def _starred(value: str) -> str:
+    return value if value == "null" else _MASKED
 
 
 def _keys_in(name: str, value: Any) -> Iterator[tuple[str, ...]]:

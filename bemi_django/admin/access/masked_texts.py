@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from bemi_django.admin.access.masks import MASK, Masks
-from bemi_django.log.lossless_json import dumps, end_of, loads, span, spans
+from bemi_django.log.lossless_json import dumps, end_of, loads, spans, with_value
 from bemi_django.log.places import Place
 from bemi_django.masking.sql_literals import redact_literals
 from bemi_django.wire import INVALID_KEY, SQL_KEY
@@ -51,11 +51,10 @@ class MaskedTexts:
         try:
             text = self._masks.of_context_text(text)
             for name, redact in ((SQL_KEY, _redacted), (INVALID_KEY, _starred)):
-                if name in text and (at := span(text, name)):
-                    text = f"{text[: at[0]]}{redact(text[slice(*at)])}{text[at[1] :]}"
+                text = with_value(text, name, redact)
+            return text
         except RecursionError:
             return _NULL
-        return text
 
 
 class TableMasks:
@@ -74,6 +73,7 @@ class TableMasks:
         self._has_hidden_key = masks.hides_key_of(place)
         #: How the keys of columns that can be masked end, and whether one that is only this name is.
         self._ends = [(f'{name}":', self._hide(name)) for name in sorted(names or ())]
+        self._is_plain = not (self._is_open or self._ends or self._has_hidden_key)
 
     def visible(self, row: TextRow) -> TextRow:
         """Return the keys and the row of a change with the masked values hidden.
@@ -84,15 +84,14 @@ class TableMasks:
         Raises:
             RecursionError: A value is nested too deeply.
         """
-        key, previous, before, after = row
-        old, new = self._spans(before), self._spans(after)
-        if not (old or new or self._has_hidden_key):
+        if self._is_plain:
             return row
-        values = [before[begin:end] for begin, end in old]
-        values += [after[begin:end] for begin, end in new]
-        if self._hide_keys(key, previous, values):
+        key, previous, before, after = row
+        before, old = self._masked(before)
+        after, new = self._masked(after)
+        if (old or new or self._has_hidden_key) and self._hide_keys(key, previous, old + new):
             key, previous = key and MASK, previous and MASK
-        return key, previous, _starred_at(before, old), _starred_at(after, new)
+        return key, previous, before, after
 
     def _hide_keys(self, key: str | None, previous: str | None, values: list[str]) -> bool:
         """Tell whether the keys of a change are masked, which has some masked values as JSON."""
@@ -110,28 +109,32 @@ class TableMasks:
     def _hide(self, column: str) -> bool:
         return self._masks.hide_column(self._place.schema, self._place.table, column)
 
-    def _spans(self, text: str) -> list[_Span]:
-        """Return where the values of masked columns are in a row."""
-        found = []
-        is_clear = not self._is_open
+    def _masked(self, text: str) -> tuple[str, list[str]]:
+        """Return a row without the values of masked columns, and these values."""
+        if self._is_open:
+            return self._parsed(text)
+        masked, values = text, []
         for end, is_hidden in self._ends:
-            at = text.find(end)
-            if at == -1:
+            parts = masked.split(end)
+            if len(parts) == 1:
                 continue
+            head, rest = parts[0], parts[1]
             # A name can have a dot or a quote in front of what looks like the whole of it.
-            if (
-                text[at - 1] != '"'
-                or text[at - 2] == "\\"
-                or text.find(end, at + 1) != -1
-                or text.find("{", 1) != -1
-            ):
-                is_clear = False
-                break
+            if len(parts) > 2 or head[-1] != '"' or head[-2] == "\\" or text.find("{", 1) != -1:
+                return self._parsed(text)
             if is_hidden:
-                begin = at + len(end)
-                begin += text[begin] == " "
-                found.append((begin, end_of(text, begin)))
-        return found if is_clear else [at for name, at in spans(text).items() if self._hide(name)]
+                begin = 1 if rest[0] == " " else 0
+                stop = end_of(rest, begin)
+                values.append(value := rest[begin:stop])
+                if value != _NULL:
+                    masked = f"{head}{end}{rest[:begin]}{_MASKED}{rest[stop:]}"
+        return masked, values
+
+    def _parsed(self, text: str) -> tuple[str, list[str]]:
+        """Do the same with a row whose columns are told apart one by one."""
+        hidden = [at for name, at in spans(text).items() if self._hide(name)]
+        values = [text[begin:end] for begin, end in hidden]
+        return _starred_at(text, hidden), values
 
 
 @lru_cache(_REMEMBERED)

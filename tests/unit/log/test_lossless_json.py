@@ -10,7 +10,7 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bemi_django.log.lossless_json import Number, dumps, hstore, loads, span, spans
+from bemi_django.log.lossless_json import Number, dumps, hstore, loads, spans, with_value
 
 numbers = st.decimals(allow_nan=False, allow_infinity=False).map(lambda value: f"{value:f}")
 KEYS = st.sampled_from(["a", "b", 'b"a', '"a":', "a\\", ".a", "ü"])
@@ -42,9 +42,10 @@ def test_the_values_of_an_object_are_found_in_its_text(values: dict[str, Any], w
     found = {key: loads(text[begin:end]) for key, (begin, end) in spans(text).items()}
     assert found == values
     for key in ("a", "b"):
-        at = span(text, key)
-        assert (None if at is None else loads(text[slice(*at)])) == values.get(key)
-        assert (at is None) == (key not in values)
+        given: list[str] = []
+        changed = with_value(text, key, lambda value: given.append(value) or '"new"')  # noqa: B023
+        assert loads(changed) == values | ({key: "new"} if key in values else {})
+        assert list(map(loads, given)) == ([values[key]] if key in values else [])
 
 
 def test_numbers_that_are_the_same_float_are_told_apart() -> None:

@@ -22,6 +22,7 @@ from bemi_django.api.parameters import parsed
 from bemi_django.api.problems import ApiProblem
 from bemi_django.exceptions import is_away, sqlstate_of
 from bemi_django.log.lossless_json import dumps
+from bemi_django.site_past import of_the_present
 
 View = Callable[..., HttpResponse]
 _QUERY_CANCELED = "57014"
@@ -65,7 +66,8 @@ def answered(answer: Callable[..., dict[str, Any]]) -> View:
                 raise
             return problem_response(unanswered)
 
-    return view
+    # As the pages of the audit trail do, it shows the present while the site is shown as it was.
+    return of_the_present(view)
 
 
 def unavailable(error: Exception) -> ApiProblem | None:

@@ -16,7 +16,7 @@ from django.http import (
     JsonResponse,
     StreamingHttpResponse,
 )
-from django.urls import path
+from django.urls import include, path
 from django.views.decorators.cache import cache_page
 from django.views.decorators.http import condition
 
@@ -99,6 +99,7 @@ def viewing(request: HttpRequest, pk: int) -> HttpResponse:
 urlpatterns = [
     path("viewing/<int:pk>/", viewing),
     path("admin/", admin.site.urls),
+    path("audit/", include("bemi_django.urls")),
     *(path(f"{view.__name__}/", view) for view in (page, async_page, data, stream, file, writing, kept)),
     *(path(f"{view.__name__}/", view) for view in (other_database, failing, checked, sending, writing_later)),
     path("cached/", cache_page(60)(page)),

@@ -275,6 +275,9 @@ def test_the_log_and_views_of_the_present_stay_there(ann: Client, change: Change
     page = text(ann, f"{LIST}{change.pk}/change/")
     assert "This page shows the present" in page and "Wake up" in page
     assert ann.get("/now/").json()["tasks"] == "Wake up"
+    answer = ann.get(f"/audit/objects/todos/todo/{change.primary_key}/fields/")
+    fields = {field["name"]: (field["value"], field["is_pending"]) for field in answer.json()["results"]}
+    assert (answer["Bemi-As-Of"], fields["task"]) == ("now", ("Wake up", False))
     response = ann.post("/admin/logout/")
     assert response.status_code == 200
     assert ann.get("/data/").json() == {"tasks": "Wake up", "user": "AnonymousUser"}

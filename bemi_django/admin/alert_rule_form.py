@@ -16,6 +16,7 @@ from bemi_django.admin.saved_views.alert_address import alert_filter
 from bemi_django.admin.saved_views.visible_views import VisibleViews
 from bemi_django.admin.search.filter_form import FilterForm
 from bemi_django.alerts import configured
+from bemi_django.alerts.alarm import TOLD
 from bemi_django.alerts.channels import recipients_of
 from bemi_django.alerts.saved_filter import parameters_of
 from bemi_django.alerts.webhook import AlertFailed, checked
@@ -144,6 +145,8 @@ class AlertRuleForm(AlertRuleFormBase):
             self.add_error("filter", _("A filter that leaves nothing out matches every change."))
         elif not form.is_valid():
             self.add_error("filter", [error for errors in form.errors.values() for error in errors])
+        elif form.cleaned_data["operation"] not in ("", *TOLD):
+            self.add_error("filter", _("Alerts do not tell of this operation. Choose another one."))
         found["filter"] = parameters.urlencode()
 
 

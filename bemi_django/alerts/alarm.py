@@ -16,10 +16,14 @@ from bemi_django.alerts.notice import notice_of
 from bemi_django.handlers.registry import CHANGING, ChangingHandlers, Handler
 from bemi_django.log import conditions
 from bemi_django.log.change import ChangeQuerySet
+from bemi_django.log.places import table_name
 from bemi_django.models import AlertRule, Change
 from bemi_django.wire.ids import change_id, sequence_in
 
 _ROWS = ("CREATE", "UPDATE", "DELETE", "TRUNCATE")
+_FILTERED = (*_ROWS, "SKIPPED", "GAP", "EVENT")
+#: Operations of which filters tell that name them: the rows of a baseline are no news.
+TOLD = (*_FILTERED, "BASELINE")
 #: Attempts after the first one: more than half an hour of them.
 _RETRIES = 12
 
@@ -84,7 +88,10 @@ def handlers_of(alias: str) -> list[Handler]:
 
 def _handler(alarm: Alarm) -> Handler:
     rule = alarm.rule
-    operations = (*_ROWS, "SKIPPED", "GAP", "EVENT") if rule.kind == AlertRule.Kind.FILTER else _ROWS
+    operations: tuple[str, ...] = _ROWS
+    if rule.kind == AlertRule.Kind.FILTER:
+        named = saved_filter.parameters_of(rule.filter).get("operation")
+        operations = (named,) if named in TOLD else _FILTERED
     name = f"{CHANGING}{rule.pk}"
     return Handler(name, alarm, None, (), operations, None, None, _RETRIES, False, alarm.narrow)
 
@@ -97,11 +104,13 @@ def _superuser() -> Q:
     """Return the condition that a change makes somebody a superuser, who was none before."""
     users: Any = get_user_model()
     try:
-        column = users._meta.get_field("is_superuser").column
+        field: Any = users._meta.get_field("is_superuser")
     except FieldDoesNotExist:
         return Q(pk__in=[])
-    is_set = Q(table=users._meta.db_table, operation__in=("CREATE", "UPDATE"))
-    return is_set & Q(after__contains={column: True}) & ~Q(before__contains={column: True})
+    # The field may be in the table of a parent model.
+    schema, table = table_name(field.model)
+    is_set = Q(table=table, operation__in=("CREATE", "UPDATE"), **({"schema": schema} if schema else {}))
+    return is_set & Q(after__contains={field.column: True}) & ~Q(before__contains={field.column: True})
 
 
 def _transaction_of(change: Change) -> ChangeQuerySet:

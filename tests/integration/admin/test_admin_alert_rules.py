@@ -121,6 +121,7 @@ def test_a_function_that_fails_says_no_more_than_that(client: Client) -> None:
         ("filter", {"kind": "filter", "filter": "view=rows"}),
         ("filter", {"kind": "filter", "filter": "since=yesterday"}),
         ("filter", {"kind": "filter", "filter": "q=task:a&user=nobody-of-this-name"}),
+        ("filter", {"kind": "filter", "filter": "operation=ERASED"}),
         ("threshold", {"kind": "deletions", "threshold": "-1"}),
         ("kind", {"kind": "x"}),
     ],

@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.core import mail
-from django.db import connection, transaction
+from django.db import connection, models, transaction
+from django.test.utils import isolate_apps
 
-from bemi_django.alerts import webhook
+from bemi_django.alerts import alarm, webhook
 from bemi_django.handlers import registry
 from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.handlers.rhythm import Rhythm
-from bemi_django.models import AlertRule, Undelivered
+from bemi_django.models import AlertRule, Change, Undelivered
 from sample_project.todos.models import Tag, Todo
-from tests.support.audit import visitor
+from tests.support.audit import record, visitor
 from tests.support.pipeline import Drain
 from tests.support.project_database import execute
 from tests.support.receiver import receiving
@@ -85,6 +86,31 @@ def test_whoever_becomes_a_superuser_is_told_of(serve: Serve) -> None:
     ann.save()
     assert (serve(), told()) == (1, [("UPDATE", "auth_user")])
     assert serve() == 0
+
+
+@isolate_apps("tests.shop")
+def test_superusers_are_known_wherever_the_project_keeps_them(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Account(models.Model):
+        is_superuser = models.BooleanField(db_column="Root")
+
+        class Meta:
+            app_label = "shop"
+            db_table = 'hr"."account'
+
+        def __str__(self) -> str:
+            return "account"
+
+    class Employee(Account):
+        class Meta:
+            app_label = "shop"
+
+    monkeypatch.setattr(alarm, "get_user_model", lambda: Employee)
+    for number, schema in enumerate(("hr", "public")):
+        record(number, schema=schema, table="account", before={"Root": False}, after={"Root": True})
+    found = alarm.Alarm(AlertRule(kind="superuser")).narrow(Change.objects.all())
+    assert [change.schema for change in found] == ["hr"]
 
 
 def test_changes_outside_the_application_are_told_of_once_in_a_transaction(serve: Serve) -> None:

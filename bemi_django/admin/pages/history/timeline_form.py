@@ -8,9 +8,12 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from bemi_django.admin.access.viewer import Viewer
+from bemi_django.admin.display.values.operation_names import OPERATIONS
 from bemi_django.admin.search.people.users import ContextPart, by_user, searchable_parts
 from bemi_django.log.change import ChangeQuerySet
 
+#: What can happen to an object.
+_OF_OBJECTS = ("CREATE", "UPDATE", "DELETE", "BASELINE", "EVENT", "ERASED")
 #: Whose changes: the object's own; also those of its parts; also those of all rows that refer to it.
 OWN, PARTS, ALL = "own", "", "all"
 
@@ -21,14 +24,7 @@ class TimelineForm(forms.Form):
     operation = forms.ChoiceField(
         label=_("Operation"),
         required=False,
-        choices=[
-            ("", _("Any operation")),
-            ("CREATE", _("Create")),
-            ("UPDATE", _("Update")),
-            ("DELETE", _("Delete")),
-            ("EVENT", _("Event")),
-            ("ERASED", _("Erased")),
-        ],
+        choices=[("", _("Any operation")), *(each for each in OPERATIONS if each[0] in _OF_OBJECTS)],
     )
     user = forms.CharField(label=_("User"), required=False, max_length=200)
     related = forms.ChoiceField(

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from bemi_django.events.operator_context import record_command, record_sync
 from bemi_django.management.slot_command import create_slot
+from bemi_django.management.unreadable_names import remedy
 from bemi_django.schema import coverage, tracking
 from bemi_django.wire.lsn import format_lsn
 
@@ -38,7 +39,7 @@ def sync(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
     try:
         outcome = tracking.sync(database, dry_run=dry_run, report=report)
         if outcome.failed:
-            raise CommandError("\n".join(["not done:", *outcome.failed]))
+            raise CommandError("\n".join(filter(None, ["not done:", *outcome.failed, remedy(database)])))
         if options["create_slot"]:
             is_slot_new = _create_slot(command, database, dry_run, reason)
     finally:

@@ -31,6 +31,7 @@ from bemi_django.management.output.log_output import VisibleOutput
 from bemi_django.management.reading import as_of_command, blame_command
 from bemi_django.management.retention import convert_command, prune_command
 from bemi_django.management.subcommand import CHOSEN_LOG, INTERRUPTED, require_text
+from bemi_django.management.unreadable_names import remedy
 from bemi_django.management.worker import (
     consume_command,
     handlers_command,
@@ -67,7 +68,7 @@ def _told(error: Exception, database: str, subcommand: str) -> str:
     if state == _NO_RIGHT and line.split()[-1] in _ours():
         return f"{line}: use its owner's role, or one that has what 'manage.py bemi grants' prints"
     if state == _NO_TEXT:
-        return f"{line}: the name of a table, column or role is not UTF-8, as SQL_ASCII allows: rename it"
+        return f"{line}: {remedy(database) or 'give names and arguments in UTF-8'}"
     if subcommand == "as-of":
         return line
     if state in _UNKNOWN:

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection
 
 from bemi_django import bound_context, conf
@@ -80,6 +80,19 @@ def test_a_write_of_any_bytes_succeeds_and_is_recorded(encoded: Pipeline) -> Non
     changes = Change.objects.filter(table="word")
     assert changes.count() == expected
     assert all("caf" in change.context["SQL"] and "db_user" in change.context for change in changes)
+    if encoding == "SQL_ASCII":
+        with closing(psycopg2.connect(**parameters)) as opened, opened, opened.cursor() as cursor:
+            cursor.execute("SET client_encoding = 'SQL_ASCII'")
+            cursor.execute(b'CREATE TABLE "caf\xe9" (id int); CREATE TABLE word_2 ("\xff" text)')
+        named = r": column public\.word_2\.\\xff"
+        for command in ("sync", "status"):
+            with pytest.raises(CommandError, match=rf"{named}, table public\.caf\\xe9$"):
+                call_command("bemi", command)
+        with closing(psycopg2.connect(**parameters)) as opened, opened, opened.cursor() as cursor:
+            cursor.execute("SET client_encoding = 'SQL_ASCII'")
+            cursor.execute(b'DROP TABLE "caf\xe9"')
+        with pytest.raises(CommandError, match=rf"as_of\(\): .*\n.*{named}$"):
+            call_command("bemi", "sync")
 
 
 def test_a_role_with_any_name_may_write_and_send_any_context(encoded: Pipeline) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import NamedTuple
 from uuid import UUID
 
@@ -31,7 +32,8 @@ WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted AND l.objsubid 
 """
 _READ = """
 SELECT system_identifier, start_sequence, last, attempts,
-       pg_catalog.date_part('epoch', retry_at OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp())
+       pg_catalog.date_part('epoch', retry_at OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp()),
+       pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) updated_at)
 FROM _bemi.handlers
 WHERE slot OPERATOR(pg_catalog.=) %s::pg_catalog.text AND handler OPERATOR(pg_catalog.=) %s::pg_catalog.text
 """
@@ -68,7 +70,13 @@ class Bookmark(NamedTuple):
 
 
 class Bookmarks:
-    """The stored bookmark of one handler, for the slot of one source."""
+    """The stored bookmark of one handler, for the slot of one source.
+
+    Attributes:
+        age: Seconds since the bookmark that was read was stored; infinite if there was none.
+    """
+
+    age = math.inf
 
     def __init__(self, source: str, handler: str) -> None:
         self._connection = connections[conf.destination()]
@@ -107,9 +115,9 @@ class Bookmarks:
         with self._connection.cursor() as cursor:
             cursor.execute(_READ, self._key)
             found = cursor.fetchone()
-        self._read = None
+        self._read, self.age = None, math.inf
         if found is not None:
-            system_identifier, start, last, attempts, pause = found
+            system_identifier, start, last, attempts, pause, self.age = found
             self._read = Bookmark(system_identifier, int(start), last, attempts, pause or 0.0)
         return self._read
 

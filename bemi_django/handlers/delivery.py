@@ -78,11 +78,13 @@ class Delivery:
             if bookmark is not None and self._through is not None:
                 self._note(bookmark, self._through)
 
-    def pending(self, history: LogHistory, limit: int) -> tuple[int, int, float]:
-        """Return changes left (at most ``limit``), attempts at the next one, and seconds until it."""
+    def pending(self, history: LogHistory, limit: int) -> tuple[int, float, int, float]:
+        """Return changes left (at most ``limit``), seconds without any, attempts, and the next pause."""
         bookmark = self._bookmarks.read() or self._begin(history, from_start=False)
-        left = self._feed.of(self._ahead(bookmark, history))[:limit].count()
-        return left, bookmark.attempts, bookmark.pause
+        span = self._ahead(bookmark, history)
+        left = self._feed.of(span)[:limit].count()
+        waited = min(self._feed.age(span), self._bookmarks.age) if left else 0.0
+        return left, waited, bookmark.attempts, bookmark.pause
 
     def _count_attempt(self, history: LogHistory, from_start: bool) -> bool:
         with transaction.atomic(using=self._destination):

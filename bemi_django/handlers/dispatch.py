@@ -114,7 +114,7 @@ class Dispatcher(LoopInThread):
 
     def _standing(self, delivery: Delivery, history: LogHistory | None) -> Standing:
         aside = Undelivered.objects.using(conf.destination()).filter(handler=delivery.handler.name).count()
-        at = delivery.pending(history, COUNT_TO) if history else (0, 0, 0.0)
+        at = delivery.pending(history, COUNT_TO) if history else (0, 0.0, 0, 0.0)
         return Standing(delivery.handler, *at, aside)
 
     def _begin_again(self) -> None:

@@ -8,7 +8,7 @@ from operator import and_
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from django.db.models import BigIntegerField, BooleanField, F, Func, JSONField, Q, Value
+from django.db.models import BigIntegerField, BooleanField, F, FloatField, Func, JSONField, Q, Value
 from django.db.models.lookups import Exact
 
 from bemi_django import conf
@@ -48,6 +48,15 @@ class _Source(Func):
         "::pg_catalog.bit(32)::pg_catalog.int8 OPERATOR(pg_catalog.&) 1073741823)"
     )
     output_field = BigIntegerField()
+
+
+class _Age(Func):
+    """The seconds since a moment, by the clock of the log."""
+
+    template = (
+        "pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) %(expressions)s)"
+    )
+    output_field = FloatField()
 
 
 class UnreadableChange(NamedTuple):
@@ -100,6 +109,11 @@ class Feed:
     def of(self, span: FeedSpan) -> ChangeQuerySet:
         """Return the handler's changes in a span, in commit order."""
         return self._changes.filter(span.condition(self._database))
+
+    def age(self, span: FeedSpan) -> float:
+        """Return how many seconds ago the first change of a span was written to the log; 0 if it has none."""
+        ages = self.of(span).values_list(_Age(F("created_at")), flat=True)
+        return max(ages.first() or 0.0, 0.0)
 
     def read(self, ids: Sequence[UUID]) -> Iterator[Change | UnreadableChange]:
         """Yield the changes with these ids in order, few of them in memory: rows may be large."""

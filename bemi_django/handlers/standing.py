@@ -11,10 +11,20 @@ COUNT_TO = 10_000
 
 
 class Standing(NamedTuple):
-    """Pending changes, attempts at the next one, seconds until it is tried, and undelivered changes."""
+    """How far a handler is.
+
+    Attributes:
+        handler: The handler.
+        pending: Number of changes that it has not got, up to :data:`COUNT_TO`.
+        waited: Seconds for which it has handled none, though there was one.
+        attempts: Attempts at that one.
+        pause: Seconds until it is tried again.
+        aside: Number of changes that are undelivered.
+    """
 
     handler: Handler
     pending: int
+    waited: float
     attempts: int
     pause: float
     aside: int

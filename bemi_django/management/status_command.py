@@ -64,6 +64,7 @@ def as_json(found: Recording) -> dict[str, Any]:
             {
                 "handler": standing.handler.name,
                 "pending": standing.pending,
+                "waited": standing.waited,
                 "attempts": standing.attempts,
                 "undelivered": standing.aside,
             }

@@ -100,7 +100,9 @@ def problems_of(found: Recording) -> Iterator[str]:
         yield worker.log_end.trouble
     if worker.queued_bytes and worker.log_end is not None and worker.log_end.age >= TOO_LATE:
         yield "consumers write nothing of what the queue has: start 'manage.py bemi consume'"
-    if worker.lag_seconds >= TOO_LATE:
+    if worker.is_held_up:
+        yield _held_up(worker)
+    elif worker.lag_seconds >= TOO_LATE:
         yield f"the log is {worker.lag_seconds:.0f} s behind"
     due = [table for table in found.tables if table.needs_sync]
     if left_out := sum(table.is_tracked and not table.is_chosen for table in due):
@@ -120,9 +122,27 @@ def problems_of(found: Recording) -> Iterator[str]:
             f"tables that differ from the log: {found.verification.wrong}; run "
             f"'manage.py bemi verify{option}', and with --accept when the differences are understood"
         )
-    for standing in found.handlers:
-        if standing.attempts or standing.aside:
-            yield str(standing)
+    yield from filter(None, (_of_handler(standing, option) for standing in found.handlers))
+
+
+def _of_handler(standing: Standing, option: str) -> str:
+    if standing.attempts or standing.aside:
+        return str(standing)
+    if standing.waited < TOO_LATE:
+        return ""
+    return (
+        f"{standing}, and none was handled for {standing.waited:.0f} s: start "
+        f"'manage.py bemi run --handlers{option}' where the worker does not call it"
+    )
+
+
+def _held_up(worker: WorkerStatus) -> str:
+    age = 0 if worker.log_end is None else worker.log_end.age
+    return (
+        f"the worker is connected, but nothing has arrived in the log for {age:.0f} s, though WAL has waited "
+        f"for {worker.waited_seconds:.0f} s or longer: see what the worker says, and whether a server waits "
+        "for a standby (synchronized_standby_slots, synchronous_standby_names) or for a lock"
+    )
 
 
 def _of_worker(worker: WorkerStatus, run: str) -> Iterator[str]:
@@ -131,7 +151,10 @@ def _of_worker(worker: WorkerStatus, run: str) -> Iterator[str]:
     elif worker.wal_status == "lost":
         yield f"the server removed WAL that was not read: run {run[:-1]} --accept-gap' to record the gap"
     elif worker.state == NOT_RUNNING:
-        yield f"the worker is not running, and the server keeps all WAL: start {run}"
+        yield (
+            f"the worker is not running, and the server keeps all WAL: start {run}, or see in its output why "
+            "it tries again"
+        )
     elif not worker.has_begun:
         yield f"recording has not begun: start {run}"
     elif worker.state != RUNNING:

@@ -24,15 +24,18 @@ LATE, TOO_LATE = 30.0, 300.0
 
 #: The time there, and whether the server is a standby; and of another one, whether the slot is in use, its
 #: state, the bytes of WAL that are not confirmed and that are retained, the bytes until the server removes
-#: WAL, and the average bytes of WAL a day.
+#: WAL, the average bytes of WAL a day, and how long WAL has waited that was there at the last checkpoint. An
+#: idle worker leaves less than so much of it unconfirmed.
 _SLOT = """
 SELECT extract(epoch FROM clock_timestamp())::float8, pg_is_in_recovery(), slot.*
 FROM (SELECT) one LEFT JOIN (
     SELECT s.active, s.wal_status, greatest(pg_current_wal_lsn() - s.confirmed_flush_lsn, 0)::bigint,
            greatest(pg_current_wal_lsn() - s.restart_lsn, 0)::bigint, s.safe_wal_size,
            s.confirmed_flush_lsn - '0/0',
-           (w.wal_bytes / greatest(extract(epoch FROM clock_timestamp() - w.stats_reset), 60) * 86400)::bigint
-    FROM pg_replication_slots s CROSS JOIN pg_stat_wal w
+           (w.wal_bytes / greatest(extract(epoch FROM clock_timestamp() - w.stats_reset), 60) * 86400)::int8,
+           CASE WHEN c.redo_lsn - s.confirmed_flush_lsn > 1024 * 1024
+                THEN greatest(extract(epoch FROM clock_timestamp() - c.checkpoint_time)::float8, 0) ELSE 0 END
+    FROM pg_replication_slots s CROSS JOIN pg_stat_wal w CROSS JOIN pg_control_checkpoint() c
     WHERE s.slot_name = %s AND NOT pg_is_in_recovery()
 ) slot ON true
 """
@@ -97,13 +100,14 @@ class WorkerStatus(NamedTuple):
         wal_status: The state of the WAL that the slot needs, as ``pg_replication_slots`` has it.
         lag_bytes: Bytes of WAL that are not in the log yet.
         lag_seconds: How long the log may have lacked something; for a running worker, its last lag, which is
-            NaN for a role that may not read the log.
+            NaN for a role that may not read the log, or how long WAL has waited, if that is longer.
         retained_bytes: Bytes of WAL that the server keeps for the slot.
         room_bytes: Bytes of WAL that may be written until the server removes WAL that the slot needs; None
             without ``max_slot_wal_keep_size``.
         disk_bytes: Bytes of WAL that may be written until it takes all of ``BEMI_WAL_DISK``; None without it.
         bytes_a_day: Bytes of WAL a day, on average.
         queued_bytes: Bytes of WAL whose changes are in a queue, and not in the log yet.
+        waited_seconds: How long, at least, WAL has waited that is not in the log; 0 for little WAL.
     """
 
     slot: str
@@ -117,6 +121,13 @@ class WorkerStatus(NamedTuple):
     bytes_a_day: int = 0
     queued_bytes: int = 0
     disk_bytes: int | None = None
+    waited_seconds: float = 0.0
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether the worker runs and nothing arrives in the log, though the server has something for it."""
+        is_still = self.log_end is not None and self.log_end.age >= TOO_LATE
+        return self.state == RUNNING and is_still and self.waited_seconds >= LATE
 
     @property
     def has_begun(self) -> bool:
@@ -133,9 +144,8 @@ def read_worker(alias: str) -> WorkerStatus:
     slot = slot_of(alias)
     with closed_cursor(alias) as cursor:
         cursor.execute(_SLOT, [slot])
-        now, is_standby, is_active, wal_status, lag_bytes, retained, room, confirmed, bytes_a_day = (
-            cursor.fetchone()
-        )
+        now, is_standby, is_active, wal_status, *amounts, waited = cursor.fetchone()
+        lag_bytes, retained, room, confirmed, bytes_a_day = amounts
     log_end = _log_end(slot, SourceClock(now, time.monotonic()))
     if is_standby:
         return WorkerStatus(slot, ON_STANDBY, log_end)
@@ -150,21 +160,24 @@ def read_worker(alias: str) -> WorkerStatus:
         log_end,
         wal_status,
         lag_bytes,
-        lag_seconds(log_end, lag_bytes, is_running=is_active),
+        lag_seconds(log_end, lag_bytes, is_running=is_active, waited=waited),
         retained,
         room,
         bytes_a_day,
         max(queued, 0),
         None if disk is None else max(disk - retained, 0),
+        waited,
     )
 
 
-def lag_seconds(log_end: LogEnd | None, lag_bytes: int, *, is_running: bool) -> float:
-    """Return how long the log may have lacked something, in seconds."""
+def lag_seconds(log_end: LogEnd | None, lag_bytes: int, *, is_running: bool, waited: float = 0.0) -> float:
+    """Return how long the log may have lacked something, in seconds; at least as long as WAL has waited."""
     if not lag_bytes:
         return 0.0
     if log_end is None or is_running:
-        return _latest_lag(0.0 if log_end is None else log_end.clock_lead) if is_running else 0.0
+        latest = _latest_lag(0.0 if log_end is None else log_end.clock_lead) if is_running else 0.0
+        # Not known is less than any time.
+        return max(waited, latest) if waited else latest
     return max(log_end.age, 0.0)
 
 

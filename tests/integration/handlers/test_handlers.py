@@ -30,6 +30,7 @@ from bemi_django.handlers.rhythm import Rhythm
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.models import Change, Undelivered
 from bemi_django.schema import tracking
+from bemi_django.status.recording import problems_of, read_recording, read_standings
 from bemi_django.wire.ids import source_of
 from tests.shop.models import Category, Order, Product, Review
 from tests.support import roles
@@ -237,6 +238,15 @@ def test_a_change_that_cannot_be_handled_is_kept_aside_and_the_next_ones_are_han
     is_mended = True
     assert bemi("handlers", "--retry") == "1 handled, 0 kept\n"
     assert heard.names[-1] == "poison" and not Undelivered.objects.exists()
+    # No process calls it any more.
+    Category.objects.create(name="late")
+    serve_nothing(serve)
+    execute("UPDATE changes SET created_at = created_at - interval '1 hour'")
+    assert [(one.pending, one.waited < 300) for one in read_standings("default")] == [(1, True)]
+    execute("UPDATE _bemi.handlers SET updated_at = updated_at - interval '10 minutes'")
+    found = read_recording("default")
+    assert [(one.pending, 600 <= one.waited < 900) for one in found.handlers] == [(1, True)]
+    assert [line for line in problems_of(found) if "bemi run --handlers' where" in line]
 
 
 def test_what_was_kept_aside_may_be_gone_from_the_log(serve: Serve) -> None:

@@ -43,6 +43,8 @@ from tests.support.pipeline import Pipeline
 from tests.support.polling import until
 from tests.support.project_database import another_session, execute
 
+STILL = LogEnd(300.0, 300.0, "1", "", {})
+
 
 @pytest.fixture
 def pipeline(transactional_db: None, settings: Any) -> Iterator[Pipeline]:
@@ -125,7 +127,11 @@ def test_a_worker_that_is_gone_is_a_problem(pipeline: Pipeline) -> None:
     assert problem.startswith(
         "the worker is not running, and the server keeps all WAL: start 'manage.py bemi run'"
     )
-    assert as_json()["worker"]["lag_bytes"] > 0
+    found = as_json()["worker"]
+    assert found["lag_bytes"] > 0 and found["waited_seconds"] == 0
+    pipeline.source.administer("SELECT pg_logical_emit_message(false, 'other', repeat('x', 2000000))")
+    pipeline.source.administer("CHECKPOINT")
+    assert as_json()["worker"]["waited_seconds"] > 0
     (warning,) = databases.check_worker("default")
     assert "is not running" in warning.msg
 
@@ -185,6 +191,10 @@ def test_tables_are_counted_with_the_reason_why_they_are_not_tracked(
         (WorkerStatus("s", RUNNING, wal_status="unreserved"), "at its next checkpoint"),
         (WorkerStatus("s", RUNNING, lag_bytes=1, lag_seconds=301), "the log is 301 s behind"),
         (WorkerStatus("s", RUNNING, lag_bytes=1, lag_seconds=299), ""),
+        # A standby that is waited for is away, the log is locked, or the process stands still.
+        (WorkerStatus("s", RUNNING, STILL, waited_seconds=30), "nothing has arrived in the log for 300 s"),
+        (WorkerStatus("s", RUNNING, STILL, waited_seconds=29), ""),
+        (WorkerStatus("s", RUNNING, STILL._replace(age=299), waited_seconds=30), ""),
     ],
 )
 def test_each_state_of_the_worker_has_its_problem(

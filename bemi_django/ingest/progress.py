@@ -53,20 +53,22 @@ class Progress:
         pause = self._interval if is_well or not self._fresh else _AT_ONCE
         return self._clock() - self._since >= pause
 
-    def line(self, lag_bytes: int, lag_seconds: float) -> str:
+    def line(self, lag_bytes: int, lag_seconds: float | None) -> str:
         """Return the line, and begin to count for the next one.
 
         Args:
             lag_bytes: Bytes of WAL that the server has and the log does not.
-            lag_seconds: Age of the last change in the log, in seconds, while there are more.
+            lag_seconds: Age of the last change in the log, in seconds, while there are more; None before the
+                first one that this session has written.
         """
         now = self._clock()
         rate = self._fresh / max(now - self._since, 0.001)
         fresh, self._fresh, self._since, self._is_first = self._fresh, 0, now, False
         others, self._told = self.counts - self._told, self.counts.copy()
+        seconds = "" if lag_seconds is None else f", {max(lag_seconds, 0):.1f} s"
         parts = [
             f"{fresh:,} changes written ({rate:,.0f}/s), {self.total:,} in all",
-            f"behind by {max(lag_bytes, 0):,} bytes, {max(lag_seconds, 0):.1f} s",
+            f"behind by {max(lag_bytes, 0):,} bytes{seconds}",
             *(f"{count:,} {what}" for what, count in sorted(others.items())),
         ]
         return "; ".join(parts)

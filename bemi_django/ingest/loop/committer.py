@@ -105,8 +105,10 @@ class Committer:
                 letters,
             )
 
-    def _lag(self) -> tuple[int, float]:
+    def _lag(self) -> tuple[int, float | None]:
         lsn, now = self._session.ask(
             "SELECT pg_current_wal_lsn() - '0/0', extract(epoch FROM clock_timestamp())::float8"
         )
-        return int(lsn) - self._sink.checkpoint, now - EPOCH_SECONDS - self._sink.committed_at / 1e6
+        committed_at = self._sink.committed_at
+        seconds = now - EPOCH_SECONDS - committed_at / 1e6 if committed_at else None
+        return int(lsn) - self._sink.checkpoint, seconds

@@ -37,7 +37,8 @@ def test_there_is_a_line_a_minute_while_all_is_well() -> None:
     clock = Clock()
     progress = Progress(clock=clock)
     progress.add(1)
-    progress.line(0, 0)
+    # Before its first change, a session does not know how old the last one of the log is.
+    assert progress.line(7, None).endswith("; behind by 7 bytes")
     progress.add(8)
     progress.counts["rows the long way (skipped)"] += 8
     clock.now = 59.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import DatabaseError, connections
@@ -38,7 +38,7 @@ class Answers:
     def __init__(self, databases: Sequence[str] | None = None) -> None:
         self._databases = databases
         self.samples = Recent(lambda: list(read_samples(self._sources())))
-        self._problems = Recent(self._count_problems)
+        self._problems = Recent(lambda: list(self._unresolved()))
 
     def metrics(self, accept: str = "") -> Answer:
         """Return the metrics in the format that Prometheus reads.
@@ -72,10 +72,7 @@ class Answers:
 
         The answer does not say what it is: not everybody who may ask may know.
         """
-        lines = [
-            f"{count} to be resolved: run 'manage.py bemi status{database_option(alias)}'\n"
-            for alias, count in self._problems.get().items()
-        ]
+        lines = list(self._problems.get())
         return Answer(503 if lines else 200, _TEXT, "".join(lines or ["ok\n"]).encode())
 
     def forget(self) -> None:
@@ -86,15 +83,20 @@ class Answers:
     def _sources(self) -> Iterable[str]:
         return filter(conf.is_source, connections) if self._databases is None else self._databases
 
-    def _count_problems(self) -> dict[str, int]:
-        """Return how many problems each database has, if it has any."""
-        found = {}
+    def _unresolved(self) -> Iterator[str]:
+        """Yield a line for each database that has problems."""
         for alias in self._sources():
+            option = database_option(alias)
             try:
-                found[alias] = len(list(problems_of(read_recording(alias))))
-            except (BemiError, DatabaseError):
-                found[alias] = 1
-        return {alias: count for alias, count in found.items() if count}
+                count = len(list(problems_of(read_recording(alias))))
+            except BemiError:
+                count = 1
+            except DatabaseError:
+                # To another role, the status may have nothing to say.
+                yield f"this role cannot read the status: run 'manage.py bemi doctor{option}'\n"
+                continue
+            if count:
+                yield f"{count} to be resolved: run 'manage.py bemi status{option}'\n"
 
 
 #: The answers of the project's site.

@@ -69,7 +69,7 @@ def _told(error: Exception, database: str, subcommand: str) -> str:
         return f"{line}: use its owner's role, or one that has what 'manage.py bemi grants' prints"
     if state == _NO_TEXT:
         return f"{line}: {remedy(database) or 'give names and arguments in UTF-8'}"
-    if subcommand == "as-of":
+    if subcommand == "as-of" or isinstance(error, BemiError):
         return line
     if state in _UNKNOWN:
         return f"{line}: if another version has installed the log, run 'manage.py migrate bemi_django'"

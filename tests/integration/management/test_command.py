@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import ProgrammingError, connection
 
+from bemi_django.exceptions import Refused
 from bemi_django.management.commands.bemi import Command
 from bemi_django.models import Change
 from bemi_django.schema import tracking
@@ -118,6 +119,16 @@ def test_what_the_log_of_another_version_lacks_is_said_with_what_to_do(
     with pytest.raises(
         CommandError, match="does not exist.*: if another version .*'manage.py migrate bemi_django'"
     ):
+        call_command("bemi", "status")
+
+    def refuse(*arguments: object) -> None:
+        with pytest.raises(ProgrammingError) as raised:
+            ask()
+        raise Refused("no such thing: run this") from raised.value
+
+    # What says what to do already.
+    monkeypatch.setattr(Command, "_status", refuse)
+    with pytest.raises(CommandError, match="^no such thing: run this$"):
         call_command("bemi", "status")
 
 

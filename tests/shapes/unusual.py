@@ -140,6 +140,17 @@ def declare() -> list[type[models.Model]]:
         def __str__(self) -> str:
             return f"{self.pk} in {self.slug.up or self.slug}"
 
+    class Badge(models.Model):
+        """A through table that refers to tokens by something else than their key."""
+
+        token = models.ForeignKey(Token, models.CASCADE, to_field="code", related_name="+")
+        slug = models.ForeignKey(Slug, models.CASCADE, related_name="+")
+        Meta = meta_of("badge")
+
+    for model, to, name in ((Token, Slug, "badges"), (Slug, Token, "tokens")):
+        between = models.ManyToManyField(to, through=Badge, related_name="+")
+        between.contribute_to_class(model, name)
+
     class Base(models.Model):
         code = models.CharField(max_length=40, primary_key=True)
         Meta = meta_of("base")
@@ -207,6 +218,7 @@ def declare() -> list[type[models.Model]]:
         Labelled,
         Use,
         Through,
+        Badge,
         Base,
         Child,
         Grandchild,
@@ -261,6 +273,7 @@ def fill(found: list[type[models.Model]], end: str = "") -> None:
     kind = ContentType.objects.get_for_model(of["Token"])
     of["Tagged"].objects.create(kind=kind, of_id=token.pk, tag=slugs[5])
     of["Labelled"].objects.create(of=token, tag=slugs[1])
+    of["Badge"].objects.create(token=token, slug=slugs[7])
     use = of["Use"].objects.create(token=token)
     of["Through"].objects.create(use=use, slug=slugs[0])
     of["Grandchild"].objects.create(code=f"g/1{end}", size=1, token=token)

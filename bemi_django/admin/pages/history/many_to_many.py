@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db.models import ManyToManyField, Q
+from django.db.models import ManyToManyField, Model, Q
 
 from bemi_django.admin.access.logged_models import parse_key
 from bemi_django.admin.access.masks import MASK
@@ -33,7 +33,7 @@ class _Ends(NamedTuple):
 
 
 def many_to_many_labels(
-    viewer: Viewer, field: Any, key: str, alias: str, exists: bool, moment: datetime | None
+    viewer: Viewer, field: Any, key: str, alias: str, instance: Model | None, moment: datetime | None
 ) -> list[str] | None:
     """Return the sorted labels of a many-to-many field's members at a moment.
 
@@ -44,7 +44,7 @@ def many_to_many_labels(
         field: The many-to-many field.
         key: The primary key of the object, as the log writes it.
         alias: The database that has the rows.
-        exists: Whether the object exists now.
+        instance: The object, or None if it does not exist now.
         moment: The moment, or None for now.
 
     Returns:
@@ -54,17 +54,14 @@ def many_to_many_labels(
     value = parse_key(field.model, key)
     if value is None or not viewer.may("view", field.related_model):
         return None
-    ends = _ends(field, value)
+    ends = _ends(field, value, instance)
     if ends is None:
         return None
     holds, other = ends.holds, ends.member.column
     members: dict[str, Any] = {}
-    if exists:
+    if instance is not None:
         rows = through._base_manager.using(alias).filter(**ends.rows)
-        members = {
-            str(row.pk): json_of(field.related_model._meta.pk, getattr(row, ends.member.attname))
-            for row in rows
-        }
+        members = {str(row.pk): json_of(ends.member, getattr(row, ends.member.attname)) for row in rows}
     if moment is not None:
         later = (
             viewer.changes()
@@ -82,32 +79,49 @@ def many_to_many_labels(
             members.pop(str(change.primary_key), None)
             if change.before.items() >= holds.items():
                 members[str(change.previous_primary_key or change.primary_key)] = change.before.get(other)
-    names = labels(viewer, field.related_model, alias, set(members.values()))
-    is_hidden = viewer.masks.hide_model_key(field.related_model)
-    unnamed = {member: f"#{MASK if is_hidden else member}" for member in members.values()}
-    return sorted(names.get(member, unnamed[member]) for member in members.values())
+    return sorted(_names(viewer, ends.member, alias, list(members.values())))
 
 
-def _ends(field: Any, value: Any) -> _Ends | None:
+def _names(viewer: Viewer, member: Any, alias: str, values: list[Any]) -> list[str]:
+    """Return the labels of the rows that a foreign key refers to; its values, if these are no keys."""
+    target, model = member.target_field, member.related_model
+    if not target.primary_key:
+        is_hidden = str(target.column) in viewer.masks.hidden_fields(model)
+        return [MASK if is_hidden else str(value) for value in values]
+    names = labels(viewer, model, alias, set(values))
+    is_hidden = viewer.masks.hide_model_key(model)
+    return [names.get(value, f"#{MASK if is_hidden else value}") for value in values]
+
+
+def _ends(field: Any, key: Any, instance: Model | None) -> _Ends | None:
     """Return the ends of a field that an object with a key has; None if they are not known."""
     meta = field.remote_field.through._meta
     if isinstance(field, ManyToManyField):
         own, member = (
             meta.get_field(name) for name in (field.m2m_field_name(), field.m2m_reverse_field_name())
         )
-        return _Ends({own.name: value}, {own.column: json_of(field.model._meta.pk, value)}, member)
+        return _by_reference(own, member, key, instance)
     # Tags, for example.
-    keys = [key for key in meta.concrete_fields if key.many_to_one]
-    member = next((key for key in keys if key.related_model is field.related_model), None)
+    links = [link for link in meta.concrete_fields if link.many_to_one]
+    member = next((link for link in links if link.related_model is field.related_model), None)
     if member is None:
         return None
     if link := generic_link(field):
-        kind = next(key for key in keys if key.column == link.kind_column)
-        holds = {str(link.key.column): json_of(link.key, value), link.kind_column: link.kind}
-        return _Ends({link.key.name: value, kind.attname: link.kind}, holds, member)
+        kind = next(one for one in links if one.column == link.kind_column)
+        holds = {str(link.key.column): json_of(link.key, key), link.kind_column: link.kind}
+        return _Ends({link.key.name: key, kind.attname: link.kind}, holds, member)
     own = next(
-        (key for key in keys if key is not member and issubclass(field.model, key.related_model)), None
+        (one for one in links if one is not member and issubclass(field.model, one.related_model)), None
     )
-    if own is None:
+    return None if own is None else _by_reference(own, member, key, instance)
+
+
+def _by_reference(own: Any, member: Any, key: Any, instance: Model | None) -> _Ends | None:
+    """Return the ends of a table whose rows refer to the object by its key, or by another unique field."""
+    if own.target_field.primary_key:
+        value = key
+    elif instance is None:
         return None
-    return _Ends({own.name: value}, {own.column: json_of(field.model._meta.pk, value)}, member)
+    else:
+        value = getattr(instance, own.target_field.attname)
+    return _Ends({own.name: value}, {own.column: json_of(own, value)}, member)

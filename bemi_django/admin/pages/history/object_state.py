@@ -185,9 +185,7 @@ class ObjectState:
             sides = [
                 []
                 if moment in missing
-                else many_to_many_labels(
-                    self._viewer, field, self._key, self._alias, self._instance is not None, moment
-                )
+                else many_to_many_labels(self._viewer, field, self._key, self._alias, self._instance, moment)
                 for moment in moments
             ]
             if None not in sides and any(sides):

@@ -74,7 +74,8 @@ def belongings(instance: models.Model, names: Collection[str] | None = None) -> 
 def unconstrained(model: type[models.Model]) -> list[Any]:
     """Return other models' fields that refer to a model without a database constraint."""
     found = [relation.field for relation in _relations(model) if not _is_generic(relation)]
-    return [field for field in found if not getattr(field, "db_constraint", True)]
+    # A ForeignObject never has one.
+    return [field for field in found if not getattr(field, "db_constraint", False)]
 
 
 def generic_links(model: type[models.Model]) -> list[GenericLink]:

@@ -111,7 +111,7 @@ class CascadeReader:
     def _effect(self, reference: Reference, row: RowValues, action: Any) -> Effect:
         table = self._catalog.tables[reference.child]
         key = None if table.key == ADDRESS else key_text([_printable(row[column]) for column in table.key])
-        columns = reference.columns if action == "update" else ()
+        columns = (reference.cleared or reference.columns) if action == "update" else ()
         return Effect(*reference.child, action, key, columns)
 
 

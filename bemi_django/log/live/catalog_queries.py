@@ -80,7 +80,8 @@ JOIN pg_index i ON i.indrelid = c.oid AND i.indisunique AND i.indisvalid
 JOIN pg_class x ON x.oid = i.indexrelid
 ORDER BY x.relname
 """.replace("{operators}", OF_INDEX)
-#: The fields of ``Reference``, with schemas and names apart.
+#: The fields of ``Reference``, with schemas and names apart, and whether it is enforced. Not every version
+#: of PostgreSQL has columns for these two.
 REFERENCES = """
 SELECT f.conname::text, cn.nspname::text, c.relname::text, pn.nspname::text, p.relname::text,
        (SELECT array_agg(a.attname::text ORDER BY k.number)
@@ -90,7 +91,12 @@ SELECT f.conname::text, cn.nspname::text, c.relname::text, pn.nspname::text, p.r
         FROM unnest(f.confkey) WITH ORDINALITY k (attnum, number)
         JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.attnum),
        f.confdeltype::text, f.condeferrable AND NOT {ambiguous}, f.condeferred AND NOT {ambiguous},
-       {operators}, f.confupdtype::text
+       {operators}, f.confupdtype::text,
+       (SELECT array_agg(a.attname::text ORDER BY k.number)
+        FROM jsonb_array_elements(nullif(to_jsonb(f) -> 'confdelsetcols', 'null'))
+            WITH ORDINALITY k (attnum, number)
+        JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.attnum::int2),
+       coalesce((to_jsonb(f) ->> 'conenforced')::bool, true)
 FROM pg_constraint f
 JOIN pg_class c ON c.oid = f.conrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace
 JOIN pg_class p ON p.oid = f.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace

@@ -45,7 +45,8 @@ class Partial(NamedTuple):
 class Reference(NamedTuple):
     """A foreign key; ``on_delete`` is ``pg_constraint.confdeltype``, and ``on_update`` is ``confupdtype``.
 
-    ``equalities`` compare the columns of the parent with those of the child.
+    ``equalities`` compare the columns of the parent with those of the child. ``cleared`` are the columns that
+    ``ON DELETE SET NULL (...)`` names; without any, it sets them all.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Reference(NamedTuple):
     is_deferred: bool
     equalities: tuple[Equality, ...] = ()
     on_update: str = "a"
+    cleared: tuple[str, ...] = ()
 
 
 class LiveTable(NamedTuple):
@@ -138,9 +140,11 @@ def _references(cursor: Any, names: str) -> list[Reference]:
                 *row[7:10],
                 equalities(row[10]),
                 row[11],
+                tuple(row[12] or ()),
             ]
         )
         for row in map(tuple, cursor.fetchall())
+        if row[13]
     ]
 
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 from bemi_django import conf
 from bemi_django.exceptions import BemiError, first_line
 from bemi_django.retention import configured
+from bemi_django.retention.clocks import ClockWatch
 from bemi_django.retention.periods import time_of_day
 from bemi_django.retention.pruning import prune
 from bemi_django.schema.search_path import closed_cursor
@@ -68,15 +69,17 @@ def seconds_until(at: time, now: datetime) -> float:
     return due.timestamp() - now.timestamp()
 
 
-def prune_once(who: Mapping[str, Any], stopping: threading.Event) -> bool:
+def prune_once(who: Mapping[str, Any], stopping: threading.Event, clock: ClockWatch) -> bool:
     """Prune unless that was done tonight, and log what was done; return whether to try again soon.
 
     Args:
         who: Who does it, for the record.
         stopping: Set when the run is to end.
+        clock: Has watched the clock since the process began.
     """
     alias = conf.destination()
     try:
+        clock.require_unset()
         with closed_cursor(alias) as cursor:
             cursor.execute(_IS_DONE)
             if cursor.fetchone() == (True,):
@@ -99,7 +102,8 @@ def prune_once(who: Mapping[str, Any], stopping: threading.Event) -> bool:
 
 
 def _prune_nightly(at: time, who: Mapping[str, Any], stopping: threading.Event) -> None:
+    clock = ClockWatch()
     while not stopping.wait(seconds_until(at, datetime.now(timezone.get_default_timezone()))):
         for _ in range(_TIMES):
-            if not prune_once(who, stopping) or stopping.wait(_AGAIN):
+            if not prune_once(who, stopping, clock) or stopping.wait(_AGAIN):
                 break

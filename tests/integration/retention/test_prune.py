@@ -65,6 +65,11 @@ def run(*arguments: str) -> str:
     return output.getvalue()
 
 
+def prune_tonight(clock: clocks.ClockWatch | None = None) -> bool:
+    """Do what the worker does at night; return whether to try again soon."""
+    return nightly.prune_once({"command": "bemi run"}, threading.Event(), clock or clocks.ClockWatch())
+
+
 def test_what_is_not_kept_is_removed(log: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walk, "BATCH", 2)
     gone = [*add(31, number=5), *add(75), *add(500), *add(400, "shop_product")]
@@ -167,7 +172,7 @@ def test_with_a_wrong_setting_nothing_is_removed(
 
 
 def test_a_wrong_clock_removes_nothing_and_what_it_has_noted_does_not_count(
-    log: None, monkeypatch: pytest.MonkeyPatch
+    log: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept, gone = add(20), add(31)
     add(31, "shop_supplier")
@@ -176,12 +181,18 @@ def test_a_wrong_clock_removes_nothing_and_what_it_has_noted_does_not_count(
     with pytest.raises(CommandError, match="by the clock of the database it is .*: nothing was removed"):
         run()
     monkeypatch.setattr(clocks, "_APART", apart)
+    # That of the database is the same one.
+    watch, ahead = clocks.ClockWatch(), clocks._offset() + 86_500
+    with monkeypatch.context() as patched:
+        patched.setattr(clocks, "_offset", lambda: ahead)
+        assert not prune_tonight(watch)
+    assert "was set by +1.0 days since the worker began: nothing was removed" in caplog.text
     assert left() > {*kept, *gone}
     run()
     late = add(30.5)
     execute("UPDATE _bemi.walked SET until = until + interval '1 year'")
     execute("UPDATE _bemi.prunings SET started_at = started_at + interval '1 year'")
-    nightly.prune_once({"command": "bemi run"}, threading.Event())
+    prune_tonight()
     assert left() > set(kept) and left().isdisjoint([*gone, *late])
 
 
@@ -349,11 +360,11 @@ def test_the_worker_prunes_once_a_night(log: None, settings: Any) -> None:
     # The archive has not done it.
     archiving = operator_context("bemi archive", {}, "default", None)
     log_months.end("default", log_months.begin("default", archiving), [])
-    assert not nightly.prune_once({"command": "bemi run"}, threading.Event())
+    assert not prune_tonight()
     assert left() == set(kept)
     kept += add(500)
     # Another worker finds that it was done.
-    assert not nightly.prune_once({"command": "bemi run"}, threading.Event())
+    assert not prune_tonight()
     assert left() == set(kept)
     settings.BEMI_PRUNE_AT = "03:30"
     with nightly.pruning_nightly({"command": "bemi run"}):
@@ -372,7 +383,7 @@ def test_a_worker_with_older_settings_takes_no_legal_hold_back(
     pruning.prune("default", WHO)
     execute("DELETE FROM _bemi.prunings")
     settings.BEMI_LEGAL_HOLD = False
-    assert not nightly.prune_once({"command": "bemi run"}, threading.Event())
+    assert not prune_tonight()
     assert left() == set(kept)
     (line,) = [record.getMessage() for record in caplog.records if "not pruned" in record.getMessage()]
     assert "run 'manage.py bemi prune' once as its owner" in line
@@ -384,7 +395,7 @@ def test_a_worker_with_older_settings_does_not_bring_rules_back(log: None) -> No
     kept = add(500)
     # The owner keeps everything now.
     execute("INSERT INTO _bemi.retention (rules) VALUES ('[]')")
-    assert not nightly.prune_once({"command": "bemi run"}, threading.Event())
+    assert not prune_tonight()
     assert left() == set(kept)
 
 
@@ -395,7 +406,7 @@ def test_an_unexpected_error_of_a_night_is_not_the_last_one(
         raise InterfaceError("a value")
 
     monkeypatch.setattr(nightly, "prune", fail)
-    assert not nightly.prune_once({"command": "bemi run"}, threading.Event())
+    assert not prune_tonight()
     assert [record.getMessage() for record in caplog.records] == ["the log was not pruned (InterfaceError)"]
 
 

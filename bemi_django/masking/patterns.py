@@ -7,6 +7,7 @@ path goes through them.
 
 from __future__ import annotations
 
+import re
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import NamedTuple
@@ -20,6 +21,8 @@ CONTEXT = "context"
 ANY_DEPTH = "**"
 #: A key that stands for each whose name means a secret.
 SECRET = "<secret>"
+# A set of characters is one of a name, as any other sign is.
+_SIGNS = re.compile(r"\[!?\]?[^\]]*\]|.", re.DOTALL)
 
 
 class Pattern(NamedTuple):
@@ -79,6 +82,15 @@ def parse(text: object) -> Pattern:
             f"{text!r} is not table.column, schema.table.column, table.column->key or context->key"
         )
     return Pattern(name, tuple(path))
+
+
+def may_name(pattern: str, column: str) -> bool:
+    """Return whether a pattern of columns applies to those of a name, at least in some table.
+
+    A wildcard may stand for a part of the table's name, the dot and a part of the column's.
+    """
+    signs = _SIGNS.findall(pattern)
+    return any(fnmatchcase(f".{column}", "".join(signs[at:])) for at in range(len(signs)))
 
 
 def path_matches(path: tuple[str, ...], keys: tuple[str, ...]) -> bool:

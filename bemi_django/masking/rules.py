@@ -26,7 +26,7 @@ from bemi_django.masking.actions import (
 )
 from bemi_django.masking.flat_types import FLAT_TYPES, SECRET_FIELDS, UNKNOWN_TYPE
 from bemi_django.masking.json_paths import PathMask, masker_of_paths
-from bemi_django.masking.patterns import ANY_DEPTH, CONTEXT, SECRET, Pattern, parse, path_matches
+from bemi_django.masking.patterns import ANY_DEPTH, CONTEXT, SECRET, Pattern, may_name, parse, path_matches
 
 Name = tuple[str, str]
 
@@ -129,11 +129,11 @@ class Rules:
 
     def may_mask(self, column: str) -> bool:
         """Return whether columns of this name are masked, or something in them, at least in some table."""
-        columns = [rule.pattern.column for rule in self._columns]
+        patterns = [rule.pattern for rule in self._columns]
         if self._has_defaults:
-            columns += [each.column for each in _DEFAULT_COLUMNS]
+            patterns += _DEFAULT_COLUMNS
         is_secret = self._has_defaults and words.is_secret(column)
-        return is_secret or any(fnmatchcase(column, pattern) for pattern in columns)
+        return is_secret or any(may_name(pattern.name, column) for pattern in patterns)
 
     def of_table(
         self,

@@ -16,7 +16,7 @@ from bemi_django.admin.access.rows.field_sources import field_sources
 from bemi_django.disclosure.keys_in_rows import holds_value
 from bemi_django.log.live.key_columns import key_columns
 from bemi_django.log.places import Place
-from bemi_django.masking.patterns import Pattern, parse
+from bemi_django.masking.patterns import Pattern, may_name, parse
 from bemi_django.models import Change
 from bemi_django.wire import INVALID_KEY, SQL_KEY
 
@@ -165,7 +165,7 @@ class Masks:
 
     def hide_search(self, column: str) -> bool:
         """Tell whether values of a column must not be searched for, because some table's are masked."""
-        return any(fnmatchcase(column, mask.rpartition(".")[2]) for mask in self._patterns) or any(
+        return any(may_name(mask, column) for mask in self._patterns) or any(
             column == derived for _, _, derived in self._derived
         )
 

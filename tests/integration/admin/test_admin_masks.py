@@ -157,8 +157,11 @@ def test_what_is_not_masked_is_shown(world: list[Any], curious: Client, settings
     assert f"{MASK[-4:]} 7654321.09 23.07.1931" in text
 
 
-def test_a_masked_key_is_neither_linked_nor_found(world: list[Any], curious: Client, settings: Any) -> None:
-    settings.BEMI_MASKED_FIELDS = ["person.ssn"]
+@pytest.mark.parametrize("pattern", ["person.ssn", "hr.person*ssn"])
+def test_a_masked_key_is_neither_linked_nor_found(
+    world: list[Any], curious: Client, settings: Any, pattern: str
+) -> None:
+    settings.BEMI_MASKED_FIELDS = [pattern]
     for query in ("pk:SSN-ONE-QX71", "SSN-ONE-QX71", "ssn:SSN-ONE-QX71", "person_id:SSN-TWO-QX72"):
         assert curious.get(LIST, {"q": query, "view": "rows"}).context["rows"] == []
     assert curious.get(f"{LIST}timeline/shop/person/SSN-ONE-QX71/").status_code == 403

@@ -7,11 +7,11 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bemi_django.masking.actions import Encryption, hashed
-from bemi_django.masking.patterns import parse, path_matches
+from bemi_django.masking.patterns import may_name, parse, path_matches
 from bemi_django.masking.rules import DEFAULT, NOTHING, ColumnMask, Rules
 from bemi_django.masking.settings import key_of, rules_of
 from bemi_django.masking.words import TELLING, WORDS, is_secret
@@ -49,6 +49,27 @@ def test_names_of_secrets_are_recognised(name: str) -> None:
 )  # fmt: skip
 def test_names_that_only_contain_such_a_word_are_not(name: str) -> None:
     assert not is_secret(name)
+
+
+_SIGNS = st.sampled_from(["a", "b", ".", "*", "?", "[.]", "[!a]", "[]]", "["])
+
+
+@given(
+    st.lists(_SIGNS, min_size=3, max_size=6).map("".join),
+    *[st.sampled_from(["a", "b", "a.b", "ab"])] * 2,
+)
+@example("hr.person*ssn", "person", "ssn")
+@example("person[.]*.ssn", "person", "a.ssn")
+@example("person?ssn.*", "person", "ssn.a")
+@example("person.my.name", "person", "my.name")
+def test_a_pattern_may_name_each_column_that_it_matches(pattern: str, table: str, column: str) -> None:
+    if parse("*.*")._replace(name=pattern).matches("hr", table, column):
+        assert may_name(pattern, column)
+
+
+@pytest.mark.parametrize("pattern", ["person.ssn", "hr.person.ssn", "*.[!x]ssn", "*.ss?", "[.]ssn"])
+def test_a_pattern_names_no_other_column(pattern: str) -> None:
+    assert not may_name(pattern, "name") and not may_name(pattern, "xssn")
 
 
 @given(st.sampled_from(WORDS), st.from_regex(r"[a-z]{1,8}", fullmatch=True))

@@ -40,14 +40,15 @@ class OpenTransaction:
     ``begin``: its first message.
     ``is_logged``: the log has it, and the server sends it again because it had not heard of that.
     ``is_notable``: its end is worth a checkpoint even if it has no rows.
-    ``is_altering``: it has executed DDL, so others were written with other tables.
+    ``is_altering``: it has executed DDL, so others were written with other tables; None before a message says
+    that it may have.
     """
 
     begin: Begin
     xid: int
     is_logged: bool
     is_notable: bool = False
-    is_altering: bool = False
+    is_altering: bool | None = None
 
 
 class TransactionReached(Exception):
@@ -151,12 +152,14 @@ class Transactions:
             self.marks.discard(message.content)
 
     def _follow_ddl(self, transaction: OpenTransaction) -> None:
-        if transaction.is_altering:
+        if transaction.is_altering is not None:
             # After its commit, the source tells of all of its DDL at once.
             return
-        self._catalog.note_ddl(transaction.xid, transaction.begin.commit_lsn)
         # The server sends a commit a moment before it shows it; with synchronous replication, long before.
-        while not self._catalog.shows(transaction.xid) and self._keep_alive():
+        while (has_described := self._catalog.has_described(transaction.xid)) is None and self._keep_alive():
             time.sleep(_SHOWN)
-        self._writer.forget()
-        transaction.is_altering = True
+        # Anybody may send such a message. Only descriptions are worth remembering a transaction.
+        transaction.is_altering = has_described is not False
+        if transaction.is_altering:
+            self._catalog.note_ddl(transaction.xid, transaction.begin.commit_lsn)
+            self._writer.forget()

@@ -17,6 +17,8 @@ CREATE TABLE _bemi.relations (
 -- The event triggers look for these descriptions after each command.
 CREATE INDEX relations_types ON _bemi.relations USING gin ((description -> 'types')) WITH (fastupdate = off);
 CREATE INDEX relations_partitions ON _bemi.relations (relation) WHERE description -> 'root' <> description -> 'name';
+-- The worker asks whether a transaction has made any: anybody may send a message that says so.
+CREATE INDEX relations_transactions ON _bemi.relations (since_xid);
 CREATE INDEX relations_ended ON _bemi.relations (ended) WHERE ended IS NOT NULL;
 
 -- Return the definitions of types and of their parts as {oid: definition}, without PostgreSQL's own scalar types. A

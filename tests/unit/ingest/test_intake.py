@@ -108,7 +108,7 @@ class Nothing:
     def note_ddl(self, xid: int, lsn: int) -> None:
         pass
 
-    def shows(self, xid: int) -> bool:
+    def has_described(self, xid: int) -> bool:
         return True
 
 

@@ -31,7 +31,7 @@ def plan(viewer: ApiViewer, given: Given) -> dict[str, Any]:
     try:
         selection = selected(viewer)
     except BemiError as error:
-        raise ApiProblem(409, reason_in_text(error)) from None
+        raise ApiProblem(409, reason_in_text(error, viewer.request.user)) from None
     rules = StepRules(viewer, selection.change.database, selection.changes)
     try:
         choice = choice_of(selection, rules, given["on_conflict"], given["field"] or None)

@@ -96,13 +96,12 @@ def refusal_of(request: HttpRequest, chosen: ChosenMoment, error: BemiError) -> 
     if isinstance(error, PastIsReadOnly):
         reason = _("This page writes to the database when it is viewed. The past is read-only.")
         return refusal(request, chosen, _("The past cannot be changed"), reason, HTTPStatus.CONFLICT)
+    reason = reason_of(error, request.user)
     if isinstance(error, LogBehind):
-        page = refusal(
-            request, chosen, _("The log is behind"), reason_of(error), HTTPStatus.SERVICE_UNAVAILABLE
-        )
+        page = refusal(request, chosen, _("The log is behind"), reason, HTTPStatus.SERVICE_UNAVAILABLE)
         page["Retry-After"] = "5"
         return page
-    return refusal(request, chosen, _("Not known as of then"), reason_of(error), HTTPStatus.CONFLICT)
+    return refusal(request, chosen, _("Not known as of then"), reason, HTTPStatus.CONFLICT)
 
 
 def _template_context(request: HttpRequest, chosen: ChosenMoment) -> dict[str, Any]:

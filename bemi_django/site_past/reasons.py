@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any
+
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
@@ -9,39 +12,51 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from bemi_django.exceptions import BeforeHistory, BemiError, HistoryError, LogBehind, first_line
+from bemi_django.time_travel.past_tables import since_in
+
+_HEALTH = "bemi_django.view_health"
 
 
-def reason_of(error: BemiError) -> SafeString:
+def reason_of(error: BemiError, user: Any) -> SafeString:
     """Return why something is not known, for people, as HTML.
 
-    What an administrator needs to know follows it. It is English, and marked as that.
+    What an administrator needs to know follows it, for those who may view the health page. It is English, and
+    marked as that.
 
     Args:
         error: What the log, or a block of the past, has raised.
+        user: Who is told.
     """
-    said, detail = _parts(error)
+    said, detail = _parts(error, user)
     if not detail:
         return format_html("{}", said)
     return format_html('{} <bdi lang="en">({})</bdi>', said, detail)
 
 
-def reason_in_text(error: BemiError) -> str:
+def reason_in_text(error: BemiError, user: Any) -> str:
     """Return why something is not known as plain text."""
-    said, detail = _parts(error)
+    said, detail = _parts(error, user)
     return f"{said} ({detail})" if detail else said
 
 
-def _parts(error: BemiError) -> tuple[str, str]:
+def _parts(error: BemiError, user: Any) -> tuple[str, str]:
     """Return what is said to people, and what an administrator needs to know."""
-    if isinstance(error, BeforeHistory) and error.since is not None:
-        local = timezone.localtime(error.since) if timezone.is_aware(error.since) else error.since
-        moment = f"{date_format(local, 'DATE_FORMAT')} {date_format(local, 'H:i:s')}"
-        return _("The log is complete from %(moment)s on. Choose a later moment.") % {"moment": moment}, ""
     detail = first_line(error)
+    since = error.since if isinstance(error, BeforeHistory) else since_in(detail)
+    if isinstance(error, BeforeHistory) and since is not None:
+        return _later_moment(since), ""
     if isinstance(error, LogBehind):
         said = _("The log has not reached this moment. Check that the worker is running, or try again later.")
     elif isinstance(error, HistoryError):
         said = _("The log does not know everything that is shown as of this moment.")
+        if since is not None:
+            said = f"{said} {_later_moment(since)}"
     else:
         return detail, ""
-    return said, detail
+    return said, detail if user.has_perm(_HEALTH) else ""
+
+
+def _later_moment(since: datetime) -> str:
+    local = timezone.localtime(since) if timezone.is_aware(since) else since
+    moment = f"{date_format(local, 'DATE_FORMAT')} {date_format(local, 'H:i:s')}"
+    return _("The log is complete from %(moment)s on. Choose a later moment.") % {"moment": moment}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ SELECT schema, name,
        row_security_active(relation), may_exchange
 FROM _bemi.past WHERE definition <> ''
 """
+# What ``complete_from()`` writes.
+_COMPLETE = re.compile(r"is complete from (\S+) \([0-9A-F]+/[0-9A-F]+\) on")
 # Operations across which the past cannot be derived.
 _BREAKING = ("GAP", "SKIPPED", "TRUNCATE")
 _BREAKS = """
@@ -144,3 +147,9 @@ def complete_from(position: int, time: Any, of: str = "") -> str:
     subject = f"history of {of}" if of else "history"
     lsn = format_lsn(lsn_of(int(position)))
     return f"{subject} is complete from {time.isoformat(timespec='seconds')} ({lsn}) on"
+
+
+def since_in(message: str) -> datetime | None:
+    """Return the moment in a message that ``complete_from()`` has written, or None."""
+    found = _COMPLETE.search(message)
+    return datetime.fromisoformat(found[1]) if found else None

@@ -13,6 +13,7 @@ from bemi_django.admin.pages.activity.activity_page import share
 from bemi_django.alerts.webhook import AlertFailed, checked
 from bemi_django.exceptions import BeforeHistory, BemiError, HistoryError, LogBehind
 from bemi_django.site_past.reasons import reason_in_text, reason_of
+from bemi_django.time_travel.past_tables import complete_from
 
 
 @pytest.mark.parametrize(
@@ -58,20 +59,41 @@ def test_operations_have_names_in_other_languages() -> None:
         assert operation_text("DELETE") == "حذف"
 
 
-@pytest.mark.parametrize("error", [HistoryError("slot gone"), LogBehind("slot gone")])
+class Reader:
+    """A user who may view the health page, or not."""
+
+    def __init__(self, *permissions: str) -> None:
+        self.permissions = permissions
+
+    def has_perm(self, name: str) -> bool:
+        return name in self.permissions
+
+
+ADMINISTRATOR = Reader("bemi_django.view_health")
+
+
+@pytest.mark.parametrize("error", [HistoryError("ends at 0/10"), LogBehind("ends at 0/10")])
 def test_what_an_administrator_needs_to_know_follows_what_people_do(error: BemiError) -> None:
-    assert reason_in_text(error).endswith(" (slot gone)")
+    assert reason_in_text(error, ADMINISTRATOR).endswith(" (ends at 0/10)")
+    assert "0/10" not in reason_in_text(error, Reader()) + reason_of(error, Reader())
     with override("de"):
-        assert reason_in_text(error).startswith("Das Protokoll")
+        assert reason_in_text(error, Reader()).startswith("Das Protokoll")
         # Readers of a page are told that it is another language, and browsers that it has another direction.
-        assert reason_of(error).endswith(' <bdi lang="en">(slot gone)</bdi>')
+        assert reason_of(error, ADMINISTRATOR).endswith(' <bdi lang="en">(ends at 0/10)</bdi>')
 
 
 def test_a_moment_before_the_log_is_refused_with_the_first_one_that_is_known() -> None:
-    error = BeforeHistory("0/10 is before history", datetime(2026, 3, 1, 7, tzinfo=timezone.utc))
-    assert reason_of(error) == "The log is complete from March 1, 2026 07:00:00 on. Choose a later moment."
+    since = datetime(2026, 3, 1, 7, tzinfo=timezone.utc)
+    said = "The log is complete from March 1, 2026 07:00:00 on. Choose a later moment."
+    error = BeforeHistory("0/10 is before history", since)
+    assert reason_of(error, ADMINISTRATOR) == said
     with override("de"):
-        assert reason_of(error).startswith("Das Protokoll ist ab 1. März 2026 07:00:00 vollständig.")
+        assert reason_of(error, Reader()).startswith(
+            "Das Protokoll ist ab 1. März 2026 07:00:00 vollständig."
+        )
+    truncated = HistoryError(f"public.todo was truncated: {complete_from(16, since, 'public.todo')}")
+    assert reason_of(truncated, Reader()).endswith(f" as of this moment. {said}")
+    assert "(0/10)" in reason_of(truncated, ADMINISTRATOR)
 
 
 def test_why_an_alert_was_not_sent_is_english_in_logs_and_translated_on_pages() -> None:

@@ -83,7 +83,7 @@ def apply(viewer: Viewer) -> HttpResponseRedirect | dict[str, Any]:
 
 
 def _turned_back(viewer: Viewer, error: BemiError) -> HttpResponseRedirect:
-    messages.warning(viewer.request, reason_of(error))
+    messages.warning(viewer.request, reason_of(error, viewer.request.user))
     return HttpResponseRedirect(came_from(viewer) or viewer.url("changelist"))
 
 
@@ -158,14 +158,18 @@ def _nothing_done(refused: str) -> str:
 
 
 def _failed(viewer: Viewer, selection: RevertSelection, error: Exception) -> dict[str, Any]:
-    told = reason_of(error) if isinstance(error, HistoryError) else failure_text(viewer, error)
+    told = (
+        reason_of(error, viewer.request.user)
+        if isinstance(error, HistoryError)
+        else failure_text(viewer, error)
+    )
     return {**_common(viewer, selection), "error": told}
 
 
 def failure_text(viewer: Viewer, error: Exception) -> str:
     """Return why nothing can be planned, without masked values."""
     if isinstance(error, BemiError) and error.__cause__ is None:
-        return reason_in_text(error)
+        return reason_in_text(error, viewer.request.user)
     if isinstance(error, RecursionError):
         return _("A value is nested too deeply to be compared.")
     refused = _("The database refuses the change.")

@@ -60,7 +60,7 @@ def answer(viewer: Viewer) -> HttpResponse | dict[str, Any]:
         try:
             return _go(request, chosen, _next(request) or _index(viewer))
         except BemiError as error:
-            form.add_error("at", reason_of(error))
+            form.add_error("at", reason_of(error, request.user))
     form.fields["at"].widget.attrs["aria-invalid"] = "true"
     return _template_context(request, form)
 
@@ -77,7 +77,7 @@ def _before(request: HttpRequest, viewer: Viewer) -> HttpResponse:
     try:
         return _go(request, chosen, _object_url(change, viewer) or _index(viewer))
     except BemiError as error:
-        messages.warning(request, reason_of(error))
+        messages.warning(request, reason_of(error, request.user))
         return HttpResponseRedirect(viewer.url("change", change.pk))
 
 

@@ -18,7 +18,7 @@ from bemi_django.admin.access.viewer import Viewer
 from bemi_django.site_past.departure import may_travel
 
 #: Pages with values of rows.
-_WITH_VALUES = {"change_list", "change", "deleted", "field_history", "revert", "timeline"}
+_WITH_VALUES = {"change_list", "change", "deleted", "field_history", "request", "revert", "timeline"}
 
 
 def audit_page(

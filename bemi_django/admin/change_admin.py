@@ -27,11 +27,11 @@ from bemi_django.admin.pages import (
     change_list,
     deleted_objects,
     export,
-    request_page,
 )
 from bemi_django.admin.pages.activity import activity_csv, activity_page
 from bemi_django.admin.pages.health import health_page
 from bemi_django.admin.pages.history import field_history, timeline
+from bemi_django.admin.pages.requests import request_page
 from bemi_django.admin.pages.reverts import revert_plan
 from bemi_django.admin.pages.travel import site_moment
 from bemi_django.admin.saved_views import saved_views_page

@@ -10,7 +10,12 @@ from django.utils.translation import gettext as _
 
 from bemi_django.admin.display.actions.run import ActionRun
 from bemi_django.admin.display.actors import Actor, Actors
-from bemi_django.admin.pages.request_page import FoundChanges, common_context, read_run, read_transaction
+from bemi_django.admin.pages.requests.request_page import (
+    FoundChanges,
+    common_context,
+    read_run,
+    read_transaction,
+)
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.filter_form import FilterForm
 from bemi_django.admin.search.paging import Page, PageCursor, read_page

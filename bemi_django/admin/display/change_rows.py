@@ -16,6 +16,7 @@ from bemi_django.admin.display.site_time import ago
 from bemi_django.admin.display.values.formatter import Formatter
 from bemi_django.admin.display.values.moments import MOMENT
 from bemi_django.admin.display.values.shown_value import ShownValue, from_difference, told_apart
+from bemi_django.log.values.field_columns import columns_of
 from bemi_django.models import Change
 
 #: The number of fields, and of characters of a value, that fit in one row.
@@ -119,10 +120,13 @@ def briefs(change: Change, viewer: Viewer, formatter: Formatter) -> list[Brief]:
     changed = [value for value in viewer.values(change) if value.is_changed]
     logged = viewer.logged_models.model_of(change)
     if change.operation != "UPDATE":
-        changed.sort(key=_rank)
+        # A label or a link has the key already.
+        keys = columns_of("pk", logged.model if logged else None)
+        changed.sort(key=lambda value: (value.name in keys, _rank(value)))
     else:
+        # What is set by each save is told where nothing else has changed.
         automatic = automatic_columns(logged.model if logged else None)
-        changed.sort(key=lambda value: value.name in automatic)
+        changed = [value for value in changed if value.name not in automatic] or changed
     found = []
     for value in changed:
         before, after = (

@@ -13,13 +13,16 @@ from bemi_django.admin.access.rows.column_value import ColumnValue
 from bemi_django.admin.access.undo_permission import may_undo
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display import sql_text
+from bemi_django.admin.display.actions.action import action_of
 from bemi_django.admin.display.actions.nouns import automatic_columns
 from bemi_django.admin.display.actions.run import run_of, run_url, shown_run_of
+from bemi_django.admin.display.actions.sentence import sentence
 from bemi_django.admin.display.actions.steps import change_as_sql
 from bemi_django.admin.display.actors import Actors, where, why
 from bemi_django.admin.display.change_rows import ListedRow, rows
-from bemi_django.admin.display.context_lines import context_lines
+from bemi_django.admin.display.contexts.context_lines import context_lines
 from bemi_django.admin.display.object_labels import ObjectLabels, field_page
+from bemi_django.admin.display.site_time import ago
 from bemi_django.admin.display.value_diff import pretty_json
 from bemi_django.admin.display.values.formatter import MISSING, Formatter, ShownPair
 from bemi_django.admin.display.values.operation_names import operation_text
@@ -65,7 +68,8 @@ def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
     logged = viewer.logged_models.model_of(change)
     formatter = Formatter(viewer)
     formatter.learn_changes([change])
-    about = ObjectLabels([change], viewer).of(change)
+    objects = ObjectLabels([change], viewer)
+    about = objects.of(change)
     actor = Actors([change], viewer).actor_of(change)
     names = viewer.logged_models.names_in(change)
     fields = [
@@ -96,6 +100,8 @@ def template_context(change: Change, viewer: Viewer) -> dict[str, Any]:
         if change.previous_primary_key != change.primary_key
         else None,
         "actor": actor,
+        "sentence": sentence(action_of([change]), viewer, objects, formatter),
+        "ago": ago(change.committed_at),
         "where": where(change, viewer),
         "reason": why(change, viewer),
         "sealed_until": sealed_until(source_in(change.pk.bytes)),

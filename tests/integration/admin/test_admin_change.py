@@ -40,9 +40,9 @@ def test_changed_fields_come_first_and_are_marked_inside_the_value(admin_client:
 def test_the_context_is_a_card_with_the_sql_laid_out(admin_client: Client) -> None:
     sql = "update todo set task = %s where id = %s and done"
     response = shown(admin_client, record(1, context={"user_id": 7, "SQL": sql, "nested": {"a": [1]}}))
-    assert [line[:2] for line in response.context["context"]] == [
+    assert [(line.label, line.text) for line in response.context["context"]] == [
+        ("User", "7"),
         ("nested", '{\n  "a": [\n    1\n  ]\n}'),
-        ("user_id", "7"),
     ]
     assert response.context["sql"].splitlines()[:2] == ["UPDATE todo", "SET task = %s"]
 
@@ -66,10 +66,28 @@ def test_the_connection_is_shown_and_found(admin_client: Client) -> None:
     change = record(1, context={"connection": connection})
     record(2, context={"connection": {**connection, "role": "other"}})
     (line,) = shown(admin_client, change).context["context"]
-    assert line.name == "connection" and json.loads(line.text) == connection and line.url
+    assert line[:3] == ("connection", "Connection", "role shop from 192.0.2.7, pid 4711, psql") and line.url
     for address in (line.url, LIST + '?q={"connection": {"role": "shop"}}'):
         lines = admin_client.get(address).context["actions"]
         assert [line.last.pk for line in lines] == [change.pk]
+
+
+def test_a_context_is_told_in_words_and_raw(admin_client: Client) -> None:
+    context = {"method": "GET", "endpoint": "/a/", "user_id": None, "retries": 0, "is_test": True, "ip": ""}
+    change = record(1, context=context)
+    lines = shown(admin_client, change).context["context"]
+    assert [(line.label, line.text, line.is_word) for line in lines] == [
+        ("User", "visitor", True),
+        ("Endpoint", "/a/", False),
+        ("Retries", "0", False),
+        ("From", "empty text", True),
+        ("is_test", "yes", False),
+    ]
+    assert (lines[1].before.text, lines[1].before.url) == ("GET", f"{LIST}?q=method%3DGET")
+    raw = admin_client.get(f"{LIST}{change.pk}/change/?raw").context["context"]
+    assert {line.label: line.text for line in raw} == {
+        "method": "GET", "endpoint": "/a/", "user_id": "null", "retries": "0", "is_test": "true", "ip": '""'
+    }  # fmt: skip
 
 
 def test_the_changes_of_its_transaction_and_of_its_request_are_listed(admin_client: Client) -> None:

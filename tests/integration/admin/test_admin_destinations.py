@@ -197,9 +197,9 @@ def test_an_action_has_its_changes_of_all_logs(
     request = admin_client.get(f"{LIST}request/", {"id": "q1"})
     assert request.context["count"] == 2
     assert request.context["revert"] is None
-    assert request.context["children"] is None
+    assert request.context["tree"] is None
     move_to_other([record(23, context={"request_id": "q0", "parent_request_id": "q1"})])
-    assert admin_client.get(f"{LIST}request/", {"id": "q1"}).context["children"] is not None
+    assert admin_client.get(f"{LIST}request/", {"id": "q1"}).context["tree"] is not None
     assert admin_client.get(f"{LIST}request/", {"id": "q3"}).status_code == 404
     last = admin_client.get(f"{LIST}{response.context['older']}")
     assert {row.change.destination for line in last.context["actions"] for row in line.rows} == {

@@ -243,7 +243,7 @@ def test_nothing_links_to_a_masked_request(changes: list[Change], curious: Clien
     assert line.text == parent and line.url == f"{LIST}?q=parent_request_id%3D{parent}"
     settings.BEMI_MASKED_FIELDS = ["context->parent_request_id"]
     record(41, context={"request_id": "child", "parent_request_id": secret})
-    assert curious.get(f"{LIST}request/", {"id": secret}).context["children"] is None
+    assert curious.get(f"{LIST}request/", {"id": secret}).context["tree"] is None
 
 
 def test_a_context_that_cannot_be_read_is_not_found(

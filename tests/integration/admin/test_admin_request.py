@@ -10,8 +10,10 @@ from uuid import UUID
 import pytest
 from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
-from bemi_django.admin.pages import request_page
+from bemi_django.admin.pages.requests import request_page, started_parts
+from bemi_django.admin.pages.requests.started_parts import QUERIES
 from bemi_django.models import Change
 from sample_project.todos.models import Todo
 from tests.support.audit import LIST, record, visitor
@@ -120,24 +122,92 @@ def test_what_does_not_fit_is_said(admin_client: Client, monkeypatch: pytest.Mon
         assert "more than 2 todos" in response.context["sentence"]
 
 
+def refuse(*_: Any) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 1")
+        cursor.execute("SELECT pg_catalog.pg_sleep(9)")
+
+
 def test_a_request_too_slow_to_be_found_says_so(
     admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: Any) -> Any:
-        with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL statement_timeout = 1")
-            cursor.execute("SELECT pg_catalog.pg_sleep(9)")
-
     step(1)
     monkeypatch.setattr(request_page, "read_changes", refuse)
     assert "takes too long" in of_request(admin_client).content.decode()
 
 
-def test_requests_made_by_a_request_are_linked(admin_client: Client) -> None:
+def tree(response: Any) -> list[tuple[str, int, str | None]]:
+    """What a request has started: labels, depths and addresses."""
+    found = response.context["tree"]
+    waiting = [(found.top, 0)] if found else []
+    flat = []
+    while waiting:
+        part, depth = waiting.pop()
+        flat.append((part.label, depth, part.url))
+        waiting += [(below, depth + 1) for below in reversed(part.parts)]
+    return flat
+
+
+def started() -> None:
+    """A request that publishes a task, which publishes another one, and sends a request, which sends one."""
     step(1)
-    assert of_request(admin_client).context["children"] is None
-    record(2, context={"request_id": "s", "parent_request_id": "r"})
-    assert of_request(admin_client).context["children"] == f"{LIST}?q=parent_request_id%3Dr"
+    step(2, more={"task": "mail", "task_id": "t"})
+    record(3, context={"request_id": "s", "parent_request_id": "r", "method": "POST", "endpoint": "/pay/"})
+    record(4, context={"task": "book", "task_id": "u", "parent_task_id": "t"})
+    record(5, context={"request_id": "v", "parent_request_id": "s"}, table="tag")
+
+
+def test_what_a_request_has_started_is_a_tree(admin_client: Client) -> None:
+    step(1)
+    assert of_request(admin_client).context["tree"] is None
+    Change.objects.all().delete()
+    started()
+    with CaptureQueriesContext(connection) as queries:
+        response = of_request(admin_client)
+    assert tree(response) == [
+        ("/cart/", 0, None),
+        ("Task mail", 1, f"{LIST}request/?task_id=t"),
+        ("Task book", 2, f"{LIST}request/?task_id=u"),
+        ("POST /pay/", 1, f"{LIST}request/?id=s"),
+        ("Request v", 2, f"{LIST}request/?id=v"),
+    ]
+    assert sum('"parent_' in query["sql"] and "FROM" in query["sql"] for query in queries) == QUERIES
+    top = response.context["tree"].top
+    assert (top.x, top.later, top.count) == ("0.00", "+0 ms", 1)
+    assert 0 < float(top.parts[0].x) < float(top.parts[1].x) < 100
+    assert response.context["tree"].search == f"{LIST}?q=parent_request_id%3Dr"
+    # The request in which a task was published, and what else that has started, is no part of the task.
+    of_task = admin_client.get(f"{LIST}request/", {"task_id": "t"})
+    assert [name for name, *_ in tree(of_task)] == ["Task mail", "Task book"]
+
+
+def test_a_tree_that_is_not_whole_says_so(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    started()
+    monkeypatch.setattr(started_parts, "SHOWN", 1)
+    assert "The first part is shown. There are more." in of_request(admin_client).content.decode()
+    monkeypatch.setattr(started_parts, "read_changes", refuse)
+    text = of_request(admin_client).content.decode()
+    assert "Finding everything that it started takes too long." in text
+    assert f'<a href="{LIST}?q=parent_request_id%3Dr">All of them in the list</a>' in text
+
+
+@pytest.mark.parametrize(
+    ("hidden", "labels"),
+    [
+        ("context->endpoint", ["***", "Task mail", "Task book", "POST ***"]),
+        ("context->task", ["/cart/", "Task ***", "Task ***", "POST /pay/"]),
+        ("context->task_id", ["/cart/", "POST /pay/"]),
+        ("context->parent_request_id", ["/cart/", "Task mail", "Task book"]),
+    ],
+)
+def test_a_tree_has_only_what_the_viewer_may_see(
+    db: None, settings: Any, hidden: str, labels: list[str]
+) -> None:
+    settings.BEMI_MASKED_FIELDS = [hidden]
+    settings.BEMI_ADMIN_SCOPE = f"{__name__}.only_todos"
+    started()
+    client = visitor("bemi_django.view_change", "todos.view_todo")
+    assert [name for name, *_ in tree(of_request(client))] == labels
 
 
 def test_it_is_reverted_from_there_by_those_who_may(admin_client: Client) -> None:

@@ -53,6 +53,11 @@ class ActionStep(NamedTuple):
         """The number of changes."""
         return self.last - self.first + 1
 
+    @property
+    def tells_values(self) -> bool:
+        """Whether the sentence has the value before and after."""
+        return "<del>" in self.sentence
+
 
 class TransactionSteps(NamedTuple):
     """A transaction, step by step.

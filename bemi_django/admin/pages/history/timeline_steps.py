@@ -83,7 +83,7 @@ def timeline_steps(
         by = reverted.get(row.change.pk)
         reason = why(row.change, subject.viewer)
         first, more = fields[:shown], fields[shown:]
-        named = [field.label for field in first if not field.is_automatic] or [field.label for field in first]
+        named = [field.label for field in first]
         event = ""
         if row.change.operation == "EVENT":
             event = one_event(row.change, subject.viewer, row.object)
@@ -131,7 +131,8 @@ def _fields(subject: HistorySubject, change: Change, formatter: Formatter) -> li
                 column in automatic,
             )
         )
-    return sorted(found, key=lambda field: field.is_automatic)
+    # What is set by each save is told where nothing else has changed.
+    return [field for field in found if not field.is_automatic] or found
 
 
 def field_url(subject: HistorySubject, column: str) -> str:

@@ -6,7 +6,6 @@ from html import unescape
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import Q
 from django.http import Http404
 from django.utils.html import strip_tags
 from django.utils.http import urlencode
@@ -20,13 +19,14 @@ from bemi_django.admin.display.actions.action import action_of
 from bemi_django.admin.display.actions.run import RUN_KEYS, ActionRun, run_of
 from bemi_django.admin.display.actions.sentence import sentence
 from bemi_django.admin.display.actions.steps import milliseconds, transactions
-from bemi_django.admin.display.actors import Actor, Actors
-from bemi_django.admin.display.context_lines import ContextLine, context_line, search_for
+from bemi_django.admin.display.actors import Actors
+from bemi_django.admin.display.contexts.context_lines import lines_of
 from bemi_django.admin.display.object_labels import ObjectLabels
 from bemi_django.admin.display.site_time import ago
 from bemi_django.admin.display.value_diff import are_alike
 from bemi_django.admin.display.values.formatter import Formatter
 from bemi_django.admin.pages.change_detail import NEIGHBOURS
+from bemi_django.admin.pages.requests.started_parts import started_tree
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.list_order import ids_of_transaction
@@ -124,7 +124,7 @@ def of_request(viewer: Viewer) -> dict[str, Any]:
         "run": run,
         "crumbs": [(run.label, None)],
         "revert": _revert("request", context, viewer) if is_innermost else None,
-        "children": _children(run, viewer),
+        "tree": started_tree(run, found.changes, viewer, is_cut=found.is_cut),
     }
 
 
@@ -147,10 +147,12 @@ def _read(changes: ChangeQuerySet) -> list[Change] | None:
 def _context(found: FoundChanges, query: str, viewer: Viewer) -> dict[str, Any]:
     changes = found.changes
     steps = transactions(changes, viewer)
+    if len({part.where for part in steps}) == 1:
+        # What they have in common says it.
+        steps = [part._replace(where="") for part in steps]
     first, last = changes[0], changes[-1]
     action = action_of(changes)._replace(is_cut=found.is_cut)
     actor = Actors([first], viewer).actor_of(*changes[1:], first)
-    lines = _facts(changes, viewer, actor)
     sql = "\n\n".join(transaction.sql for transaction in steps)
     if found.is_cut:
         sql += f"\n\n-- These are the first {len(changes)} changes. There are more."
@@ -162,7 +164,7 @@ def _context(found: FoundChanges, query: str, viewer: Viewer) -> dict[str, Any]:
         # The title of the window.
         "heading": Truncator(f"{actor.label} {unescape(strip_tags(said))}".strip()).chars(_LONGEST_TITLE),
         "ago": ago(last.committed_at),
-        "facts": lines,
+        "facts": lines_of(common_context(changes, viewer), first, viewer, actor),
         "transactions": steps,
         "steps_count": sum(len(transaction.steps) for transaction in steps),
         "count": len(changes),
@@ -182,50 +184,6 @@ def common_context(changes: list[Change], viewer: Viewer) -> dict[str, Any]:
         for name, value in first.items()
         if all(name in context and are_alike(context[name], value) for context in contexts[1:])
     }
-
-
-def _facts(changes: list[Change], viewer: Viewer, actor: Actor) -> list[ContextLine]:
-    """Return what the contexts of all changes have in common, in the order that tells most."""
-    same = common_context(changes, viewer)
-    ranks = {name: rank for rank, name in enumerate(_FIRST)}
-    names = sorted(same, key=lambda name: (ranks.get(name, len(ranks)), name))
-    return [context_line(changes[0], name, same[name], viewer, actor) for name in names]
-
-
-#: Who, where, why, and what it is a part of.
-_FIRST = (
-    "user_id",
-    "method",
-    "endpoint",
-    "reason",
-    "task",
-    "command",
-    "request_id",
-    "parent_request_id",
-    "task_id",
-    "parent_task_id",
-    "command_id",
-    "trace_id",
-    "span_id",
-    "ip",
-)
-
-
-def _children(run: ActionRun, viewer: Viewer) -> str | None:
-    """Return where the changes are of what this one has started, or None if there are none."""
-    part = {f"parent_{run.key}": run.id}
-    if viewer.masks.hidden_in_context(part):
-        return None
-    condition = Q(context__contains=part)
-    try:
-        has_some = False
-        for _alias in destinations.each_meant():
-            with bitmap_scan_only(query_timeouts.LOOKUP):
-                has_some = has_some or bool(viewer.changes().filter(condition).order_by()[:1])
-    except TimedOut:
-        has_some = True
-    query = urlencode({"q": search_for(f"parent_{run.key}", run.id)})
-    return f"{viewer.url('changelist')}?{query}" if has_some else None
 
 
 def _revert(what: str, context: dict[str, Any], viewer: Viewer) -> str | None:

@@ -11,11 +11,15 @@ from django.utils.translation import gettext as _
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actions.run import RUN_KEYS, ActionRun, run_url
 from bemi_django.admin.display.actors import Actor
+from bemi_django.admin.display.contexts.connection_text import connection_text
+from bemi_django.admin.display.contexts.known_keys import key_name, key_rank
 from bemi_django.admin.display.value_diff import are_alike, as_text
 from bemi_django.admin.display.values.formatter import is_raw
+from bemi_django.admin.display.values.shown_value import shown
 from bemi_django.admin.display.values.turned_text import in_order
 from bemi_django.log.lossless_json import dumps
 from bemi_django.models import Change
+from bemi_django.wire import SQL_KEY
 
 #: Longer values are not searched for.
 _LONGEST = 500
@@ -27,22 +31,43 @@ class ContextLine(NamedTuple):
     """A value of a context.
 
     Attributes:
-        name: Its name.
+        name: Its key.
+        label: What the key is called; the key itself where values are raw, and for one of the project's.
         text: The value; of a user the name, if it is known.
         url: Where the changes are that have it, or None if it cannot be searched for.
         key: The key of the user whom ``text`` names, or nothing.
+        is_word: Whether ``text`` stands for what is no text, such as none.
+        before: The line of a value that stands before this one, as the method of an endpoint, or None.
     """
 
     name: str
+    label: str
     text: str
     url: str | None
     key: str = ""
+    is_word: bool = False
+    before: ContextLine | None = None
 
 
 def context_lines(change: Change, viewer: Viewer, actor: Actor) -> list[ContextLine]:
-    """Return the values of a change's context in alphabetical order, but not its SQL."""
-    found = sorted(viewer.context(change).items())
-    return [context_line(change, name, value, viewer, actor) for name, value in found if name != "SQL"]
+    """Return the values of a change's context, but not its SQL."""
+    return lines_of(viewer.context(change), change, viewer, actor)
+
+
+def lines_of(context: dict[str, Any], change: Change, viewer: Viewer, actor: Actor) -> list[ContextLine]:
+    """Return values of a change's context in the order that tells most, but not its SQL.
+
+    Args:
+        context: The values, as the viewer sees them.
+        change: The change.
+        viewer: The viewer.
+        actor: Who made the change.
+    """
+    names = sorted(context.keys() - {SQL_KEY}, key=None if is_raw(viewer) else key_rank)
+    lines = {name: context_line(change, name, context[name], viewer, actor) for name in names}
+    if not is_raw(viewer) and lines.keys() >= {"method", "endpoint"}:
+        lines["endpoint"] = lines["endpoint"]._replace(before=lines.pop("method"))
+    return list(lines.values())
 
 
 def context_line(change: Change, name: str, value: Any, viewer: Viewer, actor: Actor) -> ContextLine:
@@ -50,17 +75,29 @@ def context_line(change: Change, name: str, value: Any, viewer: Viewer, actor: A
 
     Args:
         change: The change.
-        name: The name of the value.
+        name: The key of the value.
         value: The value, as the viewer sees it.
         viewer: The viewer.
         actor: Who made the change.
     """
-    # An empty text is one, too; other values are as JSON has them.
-    text, url = in_order(as_text(value)) or '""', value_url(change, name, value, viewer)
-    is_user = name == "user_id" and actor.is_person and actor.url is not None and not is_raw(viewer)
-    if is_user and actor.label != in_order(_("user %s") % str(value)):
-        return ContextLine(name, actor.label, url, text)
-    return ContextLine(in_order(name), text, url)
+    url, text = value_url(change, name, value, viewer), in_order(as_text(value))
+    if is_raw(viewer):
+        # An empty text is one, too; other values are as JSON has them.
+        return ContextLine(name, in_order(name), text or '""', url)
+    line = ContextLine(name, key_name(name), text, url)
+    if value is None and name == "user_id" and actor.is_visitor:
+        return line._replace(text=_("visitor"), is_word=True)
+    if value is None or isinstance(value, bool) or value == "":
+        return line._replace(text=shown(None, value).text, is_word=not isinstance(value, bool))
+    if name == "connection":
+        return line._replace(text=connection_text(value) or text)
+    return _of_user(line, value, actor) if name == "user_id" else line
+
+
+def _of_user(line: ContextLine, value: Any, actor: Actor) -> ContextLine:
+    if actor.is_person and actor.url is not None and actor.label != in_order(_("user %s") % str(value)):
+        return line._replace(text=actor.label, key=line.text)
+    return line
 
 
 def value_url(change: Change, name: str, value: Any, viewer: Viewer) -> str | None:

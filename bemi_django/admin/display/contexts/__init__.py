@@ -1,0 +1,1 @@
+"""The contexts of changes as pages show them."""

@@ -1,0 +1,1 @@
+"""The pages of requests, transactions, and runs of tasks and commands."""

@@ -1,0 +1,77 @@
+"""What a request has started, whatever the contexts say: each part once, below the request itself."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bemi_django.admin.display.actions.run import ActionRun
+from bemi_django.admin.display.contexts.connection_text import connection_text
+from bemi_django.admin.pages.requests.part_tree import MadeChange, PartKey, RunPart, key_of, tree_of, walk
+
+BEGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+def made(*contexts: dict[str, Any]) -> list[MadeChange]:
+    return [MadeChange(BEGIN + timedelta(seconds=n), context) for n, context in enumerate(contexts)]
+
+
+def names(part: RunPart) -> Any:
+    return ("".join(part.key), [names(below) for below in part.parts])
+
+
+def test_a_request_of_a_task_is_below_the_task() -> None:
+    found = tree_of(
+        ActionRun("request_id", "r"),
+        made(
+            {"request_id": "r"},
+            {"request_id": "r", "task_id": "t"},
+            {"request_id": "c", "parent_request_id": "r", "task_id": "t"},
+            {"request_id": "r", "task_id": "u", "parent_task_id": "t"},
+        ),
+    )
+    assert names(found) == ("r", [("rt", [("ct", []), ("ru", [])])])
+    assert (found.first, found.last, found.count) == (BEGIN, BEGIN, 1)
+
+
+def test_a_request_that_has_changed_nothing_itself_is_at_the_top() -> None:
+    found = tree_of(ActionRun("request_id", "r"), made({"request_id": "r", "task_id": "t"}))
+    assert names(found) == ("r", [("rt", [])]) and found.count == 0
+
+
+IDS = st.sampled_from(["", "a", "b", "c", 1, None])
+CONTEXTS = st.lists(
+    st.fixed_dictionaries(
+        {}, optional={name: IDS for key in PartKey._fields for name in (key, f"parent_{key}")}
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@pytest.mark.parametrize("key", ["request_id", "task_id", "command_id"])
+@given(contexts=CONTEXTS)
+def test_each_part_is_in_the_tree_once(key: str, contexts: list[dict[str, Any]]) -> None:
+    found = list(walk(tree_of(ActionRun(key, "a"), made({key: "a"}, *contexts))))
+    assert sum(part.count for part in found) == len(contexts) + 1
+    assert len(found) == len(set(map(id, found)))
+    assert {part.key for part in found if part.count} == set(map(key_of, [{key: "a"}, *contexts]))
+
+
+@pytest.mark.parametrize(
+    ("connection", "text"),
+    [
+        ({"role": "shop", "address": "::1", "pid": 7, "application_name": ""}, "role shop from ::1, pid 7"),
+        ({"role": "shop", "current_role": "owner", "pid": 7}, "role shop, as owner, pid 7"),
+        ({"address": "::1", "application_name": "psql"}, "from ::1, psql"),
+        ({"role": "shop", "other": 1}, ""),
+        ({"role": ["shop"]}, ""),
+        ("shop", ""),
+    ],
+)
+def test_a_connection_is_told_in_words_if_it_is_one(connection: Any, text: str) -> None:
+    assert connection_text(connection) == text

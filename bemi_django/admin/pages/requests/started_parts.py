@@ -187,7 +187,7 @@ class _Drawn:
             is_current,
             f"{min(x, 100 - width):.2f}",
             f"{width:.2f}",
-            "update" if is_current else "other",
+            "update" if is_current else "baseline",
             _later(part.first - self._first, part),
             part.count,
             [

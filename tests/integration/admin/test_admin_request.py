@@ -173,7 +173,7 @@ def test_what_a_request_has_started_is_a_tree(admin_client: Client) -> None:
     ]
     assert sum('"parent_' in query["sql"] and "FROM" in query["sql"] for query in queries) == QUERIES
     top = response.context["tree"].top
-    assert (top.x, top.later, top.count) == ("0.00", "+0 ms", 1)
+    assert (top.x, top.later, top.changes) == ("0.00", "+0 ms", 1)
     assert 0 < float(top.parts[0].x) < float(top.parts[1].x) < 100
     assert response.context["tree"].search == f"{LIST}?q=parent_request_id%3Dr"
     # The request in which a task was published, and what else that has started, is no part of the task.

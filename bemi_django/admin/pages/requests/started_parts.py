@@ -45,7 +45,7 @@ class StartedPart(NamedTuple):
     width: str
     kind: str
     later: str
-    count: int
+    changes: int
     parts: list[StartedPart]
 
 

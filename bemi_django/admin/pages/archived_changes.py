@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.viewer import Viewer, aware
 from bemi_django.admin.display.change_rows import ListedRow, rows
+from bemi_django.admin.display.contexts.known_keys import key_name
 from bemi_django.admin.display.value_diff import as_text
 from bemi_django.admin.search.archive_search import ArchivedPage, archive_is_there, search_archive
 from bemi_django.admin.search.filter_form import FilterForm
@@ -95,5 +96,5 @@ def _archived(row: ListedRow, viewer: Viewer) -> ArchivedRow:
         )
         for value in viewer.values(row.change)
     ]
-    context = [(name, as_text(value)) for name, value in sorted(viewer.context(row.change).items())]
+    context = [(key_name(name), as_text(value)) for name, value in sorted(viewer.context(row.change).items())]
     return ArchivedRow(row, fields, context)

@@ -14,6 +14,7 @@ from bemi_django import checks, conf
 from bemi_django.admin.access.kept_tables import DEAD_LETTERS, may_read
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display import svg_charts
+from bemi_django.admin.display.contexts.known_keys import key_name
 from bemi_django.admin.display.value_diff import as_text
 from bemi_django.admin.display.values.moments import month_text
 from bemi_django.admin.pages.health import throughput
@@ -122,7 +123,9 @@ def _gaps(viewer: Viewer) -> Iterator[dict[str, Any]]:
     for change in found:
         yield {
             "change": change,
-            "context": [(name, as_text(value)) for name, value in sorted(viewer.context(change).items())],
+            "context": [
+                (key_name(name), as_text(value)) for name, value in sorted(viewer.context(change).items())
+            ],
         }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +14,7 @@ from bemi_django.wire import INVALID_KEY, SQL_KEY
 
 _MASKED = dumps(MASK)
 _NULL = "null"
-#: Contexts, statements and tables whose answers are remembered.
+#: Statements whose answers are remembered.
 _REMEMBERED = 1024
 
 #: Where a value begins and ends in a text.
@@ -29,7 +29,7 @@ ROW_COLUMNS = ("primary_key", "previous_primary_key", "before", "after")
 class MaskedTexts:
     """Masks texts by the masks of a viewer.
 
-    What can be masked is decided once for each table, and a context is masked once for all of its changes.
+    What can be masked is decided once for each table, and a context is masked once for each page.
 
     Args:
         masks: The masks.
@@ -37,13 +37,24 @@ class MaskedTexts:
 
     def __init__(self, masks: Masks) -> None:
         self._masks = masks
-        #: Returns what is masked in a table, given by database, schema and name.
-        self.table = lru_cache(_REMEMBERED)(self._table)
-        #: Returns a context, given as JSON, without what is masked in it.
-        self.context = lru_cache(_REMEMBERED)(self._visible_context)
+        self._tables: dict[tuple[str, str, str], TableMasks] = {}
 
-    def _table(self, database: str, schema: str, table: str) -> TableMasks:
-        return TableMasks(self._masks, Place(database, schema, table))
+    def rows(self, places: Sequence[tuple[str, str, str]], rows: Iterable[TextRow]) -> list[TextRow | None]:
+        """Return rows with the masked values hidden, None for what is nested too deeply.
+
+        Args:
+            places: Database, schema and name of the table of each.
+            rows: The rows.
+        """
+        for place in {*places} - self._tables.keys():
+            self._tables[place] = TableMasks(self._masks, Place(*place))
+        tables = map(self._tables.__getitem__, places)
+        return [table.visible(row) for table, row in zip(tables, rows, strict=True)]
+
+    def contexts(self, texts: Sequence[str]) -> list[str]:
+        """Return contexts, given as JSON, without what is masked in them."""
+        known = {text: self._visible_context(text) for text in set(texts)}
+        return [known[text] for text in texts]
 
     def _visible_context(self, text: str) -> str:
         if not self._masks:
@@ -75,20 +86,23 @@ class TableMasks:
         self._ends = [(f'{name}":', self._hide(name)) for name in sorted(names or ())]
         self._is_plain = not (self._is_open or self._ends or self._has_hidden_key)
 
-    def visible(self, row: TextRow) -> TextRow:
+    def visible(self, row: TextRow) -> TextRow | None:
         """Return the keys and the row of a change with the masked values hidden.
 
         Args:
             row: The keys and the row; it has no encrypted values.
 
-        Raises:
-            RecursionError: A value is nested too deeply.
+        Returns:
+            The same, or None if a value is nested too deeply.
         """
         if self._is_plain:
             return row
         key, previous, before, after = row
-        before, old = self._masked(before)
-        after, new = self._masked(after)
+        try:
+            before, old = self._masked(before)
+            after, new = self._masked(after)
+        except RecursionError:
+            return None
         if (old or new or self._has_hidden_key) and self._hide_keys(key, previous, old + new):
             key, previous = key and MASK, previous and MASK
         return key, previous, before, after

@@ -84,16 +84,12 @@ def _masked(page: ExportPage, viewer: Viewer, texts: MaskedTexts) -> ExportPage:
     }
     if not viewer.masks and not encrypted:
         return page
-    tables = map(texts.table, page["database"], page["schema"], page["table"])
-    rows = []
-    for table, row in zip(tables, zip(*(page[name] for name in ROW_COLUMNS), strict=True), strict=True):
-        try:
-            rows.append(table.visible(row))
-        except RecursionError:
-            rows.append(_UNREAD)
-    found = {"context": list(map(texts.context, page["context"]))}
-    found |= dict(zip(ROW_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
-    unread = {number for number, row in enumerate(rows) if row is _UNREAD}
+    places = list(zip(page["database"], page["schema"], page["table"], strict=True))
+    rows = texts.rows(places, zip(*(page[name] for name in ROW_COLUMNS), strict=True))
+    unread = {number for number, row in enumerate(rows) if row is None}
+    columns = zip(*(_UNREAD if row is None else row for row in rows), strict=True)
+    found = {"context": texts.contexts(page["context"])}
+    found |= dict(zip(ROW_COLUMNS, map(list, columns), strict=True))
     _parse(page, sorted(encrypted | unread), found, viewer)
     return {**page, **found}
 

@@ -105,7 +105,8 @@ def blame_row(place: Place, primary_key: str, model: type[models.Model] | None =
         rows = decrypter.rows(change)
         names = columns.of(change)
         before, after = names.renamed(rows.before), names.renamed(rows.after)
-        masked |= _named(change, "masked", names) - set(map(names.now, encrypted_columns(change)))
+        concealed = _named(change, "masked", names) - set(map(names.now, encrypted_columns(change)))
+        masked |= concealed
         if now is None:
             live = _live(place, after or before)
             now = live or after or before
@@ -120,11 +121,19 @@ def blame_row(place: Place, primary_key: str, model: type[models.Model] | None =
         hidden = set(map(names.now, rows.erased | rows.unreadable))
         erased |= set(map(names.now, rows.erased))
         set_here |= hidden & _set_by(change, names)
+        # What is stored of a masked column is not its value, but tells who has set it.
+        concealed = (concealed & now.keys()) - erased - given.keys()
+        for column in concealed & (
+            now.keys() if change.operation in _FIRST else set_here | _set_by(change, names)
+        ):
+            given[column] = Blame(column, now[column], change, is_masked=True)
         altered = _as_now(
-            place, now, {c: v for c, v in after.items() if c not in erased | hidden | given.keys()}
+            place,
+            now,
+            {c: v for c, v in after.items() if c not in erased | hidden | concealed | given.keys()},
         )
         for column, value in {**after, **altered}.items():
-            if column in given or column not in now:
+            if column in given or column in concealed or column not in now:
                 continue
             if column in erased | hidden:
                 if change.operation in _FIRST or column in set_here:

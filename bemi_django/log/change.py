@@ -24,8 +24,9 @@ class Change(Revertible, Decryptable, models.Model):
     the source. ``position`` is the commit LSN, ``transaction_id`` the 64-bit transaction id. ``before``
     is ``{}`` for CREATE and BASELINE, ``after`` is ``{}`` for DELETE, both are for TRUNCATE.
     ``unavailable`` lists the columns whose values are not known: ``{"before": [...], "after": [...]}``;
-    those of ``erased`` columns are null, on the side that ``erased_sides`` names or on both. A row with
-    operation BASELINE is one that ``bemi baseline`` has found. One with operation SKIPPED stands for
+    those of ``erased`` columns are null, on the side that ``erased_sides`` names or on both. It names
+    ``masked`` columns, and those that were ``changed`` where ``before`` and ``after`` do not show it. A row
+    with operation BASELINE is one that ``bemi baseline`` has found. One with operation SKIPPED stands for
     changes that were excluded with ``skip_tracking()``, one with operation GAP for changes that were
     lost, one with operation ERASED for values that ``bemi erase`` has taken out of changes of the row;
     the context says how many or which, and why. One with operation EVENT is what

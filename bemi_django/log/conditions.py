@@ -39,7 +39,7 @@ _KEYS = "/([0-9]+|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]
 
 
 class HasKey(Func):
-    """Whether ``before``, ``after`` or ``context`` has a key.
+    """Whether ``before``, ``after`` or ``context`` has a key, or a list of names a name.
 
     Django's ``has_key`` looks the operator up in the search path, with a second operand of no type.
     """
@@ -48,7 +48,7 @@ class HasKey(Func):
     arg_joiner = " OPERATOR(pg_catalog.?) "
     output_field = models.BooleanField()
 
-    def __init__(self, side: str, key: str) -> None:
+    def __init__(self, side: str | Func, key: str) -> None:
         super().__init__(side, _text(key))
 
 
@@ -170,9 +170,12 @@ def _stored(field: Any, value: Any) -> Iterator[Any]:
 
 
 def changed(columns: Iterable[str]) -> Q:
-    """Return the condition for updates that gave one of the columns another value."""
-    found = (Q(Differs(one), *(HasKey(side, one) for side in ("before", "after"))) for one in columns)
-    return reduce(or_, found)
+    """Return the condition for updates that gave one of the columns another value, stored or not."""
+    columns = list(columns)
+    found = [Q(Differs(one), *(HasKey(side, one) for side in ("before", "after"))) for one in columns]
+    named = value_of("unavailable", "changed")
+    unseen = [Q(Coalesce(HasKey(named, one), False)) for one in columns]
+    return reduce(or_, [*found, *unseen])
 
 
 def in_context(values: Mapping[str, Any]) -> Q:

@@ -190,10 +190,7 @@ def _readable(change: Change, rows: DecryptedRows) -> tuple[RowValues, RowValues
 def _without(
     before: RowValues | None, after: RowValues | None, masked: set[str]
 ) -> tuple[RowValues | None, RowValues | None, set[str]]:
-    """Return both rows without masked columns, and those of them that an update has changed.
-
-    Of a column that is dropped, that shows only if nothing else was changed.
-    """
+    """Return both rows without masked columns, and those of them in which what is stored differs."""
     if not masked:
         return before, after, set()
     old, new = (
@@ -203,8 +200,6 @@ def _without(
     changed: set[str] = set()
     if before is not None and after is not None:
         changed = {column for column in masked if differ(before.get(column), after.get(column))}
-        if not changed and dumps(old) == dumps(new):
-            changed = {column for column in masked if column not in before}
     return old, new, changed
 
 

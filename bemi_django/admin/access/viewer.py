@@ -21,13 +21,11 @@ from bemi_django.admin.access.lifted_masks import LiftedMasks
 from bemi_django.admin.access.logged_models import LoggedModels
 from bemi_django.admin.access.masks import MASK, Masks
 from bemi_django.admin.access.own_events import Unmasked
-from bemi_django.admin.access.rows.column_value import ColumnValue
+from bemi_django.admin.access.rows.column_value import ColumnValue, column_values
 from bemi_django.admin.access.rows.shown_rows import ShownRows
 from bemi_django.admin.access.scope import Scope
 from bemi_django.admin.access.tenant_users import TenantUsers, users_in_sight
 from bemi_django.log.change import ChangeQuerySet
-from bemi_django.log.conditions import ERASED_SIDES
-from bemi_django.log.lossless_json import dumps
 from bemi_django.masking.sql_literals import redact_literals
 from bemi_django.models import Change
 from bemi_django.schema import tenancy
@@ -151,30 +149,7 @@ class Viewer:
 
     def values(self, change: Change) -> Iterator[ColumnValue]:
         """Yield the columns of a change in alphabetical order, with masked values hidden."""
-        unknown = change.unavailable or {}
-        lost = {*unknown.get("before", ()), *unknown.get("after", ())}
-        keyless = self.encrypted.erased(change)
-        erased = keyless.union(unknown.get("erased", ()))
-        sides = unknown.get(ERASED_SIDES, ("before", "after"))
-        lost_before, lost_after = (erased if side in sides else keyless for side in ("before", "after"))
-        replaced, hidden = set(unknown.get("changed", ())), self.masked_columns(change)
-        old, new = self.encrypted.row(change, "before"), self.encrypted.row(change, "after")
-        for name in sorted({*change.before, *change.after, *lost}):
-            before, after = old.get(name), new.get(name)
-            masked = name in hidden
-            yield ColumnValue(
-                name,
-                MASK if masked and before is not None else before,
-                MASK if masked and after is not None else after,
-                name in change.before and name not in lost_before,
-                name in change.after and name not in lost_after,
-                name in replaced
-                or name not in change.before
-                or name not in change.after
-                or dumps(change.before[name]) != dumps(change.after[name]),
-                masked,
-                name in lost or name in erased,
-            )
+        return column_values(change, self.encrypted, self.masked_columns(change))
 
     def masked_columns(self, change: Change) -> set[str]:
         """Return the masked columns of a change's row."""

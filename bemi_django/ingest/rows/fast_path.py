@@ -15,15 +15,16 @@ from bemi_django.ingest.protocol.byte_layout import OLD_ROW, PADDING, ROW_AT, RO
 from bemi_django.ingest.protocol.decoder import Decoder
 from bemi_django.ingest.protocol.messages import Row, Update
 from bemi_django.ingest.rows.copy_format import NULL, field, field_or_null
-from bemi_django.ingest.rows.rendering import NO_ROW
+from bemi_django.ingest.rows.rendering import NO_ROW, unavailable_of
 from bemi_django.ingest.rows.row_codegen import RowReader
 from bemi_django.ingest.rows.row_writer import OMITTED, OPERATION_FIELDS, RowWriter
 from bemi_django.ingest.stitching.operations import CREATE, DELETE, UPDATE
 from bemi_django.ingest.stitching.stitched import ChangeHeader
 from bemi_django.ingest.stitching.stitcher import PREFIX, Stitcher
 
-#: The operation, the rows before and after, the key and the previous key.
-Effect = tuple[bytes, bytes, bytes, bytes, bytes]
+#: The operation, the rows before and after, the key and the previous key, and whether values that are
+#: compared only differ.
+Effect = tuple[bytes, bytes, bytes, bytes, bytes, bool]
 
 _CONTEXT_PREFIX = PREFIX + b"\0"
 _HEAD = ROW_HEAD.unpack_from
@@ -93,7 +94,7 @@ class FastPath:
             return self._give_way("unreadable value")
         if effect is None:
             return self._give_way("value not sent")
-        operation, before, after, key, old_key = effect
+        operation, before, after, key, old_key, is_unseen = effect
         header = stitcher.claim(relation, lsn, layout.named_by)
         if layout.selection is not None and layout.selection.omits(
             before,
@@ -105,7 +106,11 @@ class FastPath:
             sequence=writer.sequence_of(header.begin),
         ):
             return OMITTED, header
-        return writer.assemble(layout, header, operation, before, after, key, old_key), header
+        unavailable = None
+        if is_unseen:
+            changed = layout.unseen_changes(*self._rows(data))
+            unavailable = unavailable_of(layout, (), (), changed)
+        return writer.assemble(layout, header, operation, before, after, key, old_key, unavailable), header
 
     def _rows(self, data: bytes) -> tuple[Row | None, Row | None]:
         message = self._decode(data)
@@ -121,22 +126,24 @@ def _effect(kind: bytes, mark: bytes, data: bytes, read: RowReader) -> Effect | 
     row = read(padded, ROW_AT)
     if row is None:
         return None
-    end, json, key = row
+    end, json, key, unseen = row
+    effect: Effect
     if kind == b"I":
-        effect = _CREATE, NO_ROW, json, NULL if key is None else field(key), NULL
+        effect = _CREATE, NO_ROW, json, NULL if key is None else field(key), NULL, False
     elif mark != OLD_ROW:
         # The old row is not complete.
         return None
     elif kind == b"D":
-        effect = _DELETE, json, NO_ROW, NULL if key is None else field(key), NULL
+        effect = _DELETE, json, NO_ROW, NULL if key is None else field(key), NULL, False
     else:
         # The mark of the new row stands in between.
         row = read(padded, end + 1)
         if row is None:
             return None
-        end, new_json, new_key = row
+        end, new_json, new_key, new_unseen = row
         new_field = field_or_null(new_key)
-        effect = _UPDATE, json, new_json, new_field, new_field if key == new_key else field_or_null(key)
+        old_field = new_field if key == new_key else field_or_null(key)
+        effect = _UPDATE, json, new_json, new_field, old_field, unseen != new_unseen
     return effect if end == len(data) else None
 
 

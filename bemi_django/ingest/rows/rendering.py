@@ -154,14 +154,20 @@ def key_text(layout: RowLayout, row: Row | None, lost: frozenset[int]) -> bytes 
     return b"[" + b", ".join(printed) + b"]"
 
 
-def unavailable_of(layout: RowLayout, before: Sequence[str], after: Sequence[str]) -> bytes:
+def unavailable_of(
+    layout: RowLayout, before: Sequence[str], after: Sequence[str], changed: Sequence[str]
+) -> bytes:
     """Return the field that names columns of a row without their values; see :func:`unavailable_field`."""
     ignored = () if layout.selection is None else layout.selection.ignored
-    return unavailable_field(before, after, ignored, layout.masked)
+    return unavailable_field(before, after, ignored, layout.masked, changed)
 
 
 def unavailable_field(
-    before: Sequence[str], after: Sequence[str], ignored: Sequence[str] = (), masked: Sequence[str] = ()
+    before: Sequence[str],
+    after: Sequence[str],
+    ignored: Sequence[str] = (),
+    masked: Sequence[str] = (),
+    changed: Sequence[str] = (),
 ) -> bytes:
     """Return the field that names columns without their values.
 
@@ -170,9 +176,10 @@ def unavailable_field(
         after: Those without a value in the new row.
         ignored: Those that are ignored.
         masked: Those whose values are masked, whatever is kept of them.
+        changed: Those of them that were changed, where that need not show.
     """
     # In the order of jsonb.
-    named = {b"after": after, b"before": before, b"masked": masked, b"ignored": ignored}
+    named = {b"after": after, b"before": before, b"masked": masked, b"changed": changed, b"ignored": ignored}
     lists = [
         b'"%b": [%b]' % (why, b", ".join(map(orjson.dumps, names))) for why, names in named.items() if names
     ]

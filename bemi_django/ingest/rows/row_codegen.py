@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import orjson
@@ -13,9 +13,9 @@ from bemi_django.ingest.rows import values
 from bemi_django.ingest.rows.values import Encoder
 
 #: Reads the row at an offset of a message that has ``PADDING`` appended. Returns the offset after the row,
-#: its JSON and its key; or None for a row that needs the long path. Raises ValueError, LookupError or
-#: struct.error for a malformed one.
-RowReader = Callable[[bytes, int], tuple[int, bytes, bytes | None] | None]
+#: its JSON, its key, and the values that are compared only; or None for a row that needs the long path.
+#: Raises ValueError, LookupError or struct.error for a malformed one.
+RowReader = Callable[[bytes, int], tuple[int, bytes, bytes | None, tuple[bytes | None, ...]] | None]
 
 _FUNCTION = """
 def read(data, at):
@@ -25,7 +25,7 @@ def read(data, at):
     at += 2
 {columns}
 {encrypted}
-    return at, template % ({values}), key
+    return at, template % ({values}), key, ({unseen})
 """
 _COLUMN = """
     kind, length = look(data, at)
@@ -75,6 +75,7 @@ def make_reader(
     *,
     hides_key: bool = False,
     ciphers: Sequence[ColumnCipher] = (),
+    unseen: Collection[int] = (),
 ) -> RowReader:
     """Generate the reader of a table's rows.
 
@@ -85,14 +86,23 @@ def make_reader(
         key: The index of the column that is the primary key, or None.
         hides_key: Whether the key is the string that the column is rendered as, because it is masked.
         ciphers: How columns are encrypted.
+        unseen: The columns whose values are compared, as indexes in ascending order.
     """
     by = {cipher.by: cipher.by_rendered for cipher in ciphers if cipher.by is not None}
+
+    def forget(number: int) -> str:
+        names = [f"by{number} = "] * (number in by) + [f"u{number} = "] * (number in unseen)
+        return f"{''.join(names)}None" if names else ""
+
     columns = [
         _ABSENT.format(
             text=TEXT_VALUE,
             null=NULL_VALUE,
-            remember=f"by{number} = {'None' if by[number] else 'data[start:at]'}" if number in by else "",
-            forget=f"by{number} = None" if number in by else "",
+            remember="; ".join(
+                [f"by{number} = {'None' if by.get(number) else 'data[start:at]'}"] * (number in by)
+                + [f"u{number} = data[start:at]"] * (number in unseen)
+            ),
+            forget=forget(number),
         )
         if encode is None
         else _COLUMN.format(
@@ -102,8 +112,9 @@ def make_reader(
             remember="; ".join(
                 [f"key = v{number}[1:-1]" if hides_key else "key = value"] * (number == key)
                 + [f"by{number} = {f'v{number}' if by.get(number) else 'value'}"] * (number in by)
+                + [f"u{number} = value"] * (number in unseen)
             ),
-            forget=f"by{number} = None" if number in by else "",
+            forget=forget(number),
             rendered=_INLINE.get(encode, f"encoders[{number}](value)"),
         )
         for number, encode in enumerate(encoders)
@@ -113,7 +124,10 @@ def make_reader(
         for cipher in ciphers
     ]
     present = "".join(f"v{number}, " for number in order)
-    source = _FUNCTION.format(columns="".join(columns), encrypted="".join(encrypted), values=present)
+    compared = "".join(f"u{number}, " for number in unseen)
+    source = _FUNCTION.format(
+        columns="".join(columns), encrypted="".join(encrypted), values=present, unseen=compared
+    )
     names: dict[str, Any] = {
         "count": len(columns).to_bytes(2, "big"),
         "dumps": orjson.dumps,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from bemi_django.encryption.column_ciphers import ColumnCipher
-from bemi_django.ingest.protocol.messages import Row
+from bemi_django.ingest.protocol.messages import UNAVAILABLE, Row
 from bemi_django.ingest.rows.copy_format import NULL, field
 from bemi_django.ingest.rows.row_codegen import RowReader, make_reader
 from bemi_django.ingest.rows.values import Encoder, text
@@ -56,6 +56,7 @@ class RowLayout(NamedTuple):
         selection: What is left out of the table; None if nothing is.
         unavailable: The field that names the columns without a value that all rows lack.
         masked: The columns whose values are masked.
+        unseen: Those of them, as indexes, of which what is stored need not show that a value was changed.
         hides_key: Whether the key has one column, which is masked.
         root: Schema and name under which the rows are recorded.
         ciphers: How columns are encrypted, after their encoders.
@@ -75,6 +76,7 @@ class RowLayout(NamedTuple):
     selection: TableSelection | None = None
     unavailable: bytes = NULL
     masked: tuple[str, ...] = ()
+    unseen: tuple[int, ...] = ()
     hides_key: bool = False
     root: tuple[str, str] = ("", "")
     ciphers: tuple[ColumnCipher, ...] = ()
@@ -84,6 +86,17 @@ class RowLayout(NamedTuple):
         """Whether something is kept of masked columns, such as a hash."""
         columns = zip(self.names, self.encoders, strict=True)
         return any(name in self.masked and encode is not None for name, encode in columns)
+
+    def unseen_changes(self, old: Row | None, new: Row | None) -> list[str]:
+        """Return the columns of ``unseen`` in which two complete rows differ."""
+        if old is None or new is None:
+            return []
+        pairs = ((self.names[number], old[number], new[number]) for number in self.unseen)
+        return [
+            name
+            for name, before, after in pairs
+            if before != after and before is not UNAVAILABLE and after is not UNAVAILABLE
+        ]
 
     def differs_in_masked(self, old: Row | None, new: Row | None) -> bool:
         """Return whether two rows differ in columns whose values are masked."""
@@ -102,6 +115,15 @@ def masked(encode: Encoder, mask: ColumnMask | None) -> Encoder | None:
     return lambda value: keep(encode(value))
 
 
+def unseen(names: Iterable[str], masks: Mapping[str, ColumnMask]) -> tuple[int, ...]:
+    """Return the columns, as indexes, whose masks may be alike for different values: hashes are not."""
+    return tuple(
+        number
+        for number, name in enumerate(names)
+        if (mask := masks.get(name)) is not None and mask.encryption is None and mask.of_text is None
+    )
+
+
 def with_reader(layout: RowLayout) -> RowLayout:
     """Return the layout with a reader, where its rows can be read by one."""
     if layout.computed is not None or len(layout.key) > 1:
@@ -109,7 +131,12 @@ def with_reader(layout: RowLayout) -> RowLayout:
     key = layout.key[0] if layout.key else None
     return layout._replace(
         reader=make_reader(
-            *layout.template, layout.encoders, key, hides_key=layout.hides_key, ciphers=layout.ciphers
+            *layout.template,
+            layout.encoders,
+            key,
+            hides_key=layout.hides_key,
+            ciphers=layout.ciphers,
+            unseen=layout.unseen,
         )
     )
 

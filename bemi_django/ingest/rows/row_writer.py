@@ -132,7 +132,8 @@ class RowWriter:
         after, no_after = json_object(layout, new, lost.after)
         key = key_field(layout, new, lost.after) if new else key_field(layout, old, lost.before)
         old_key = key_field(layout, old, lost.before) if new else NULL
-        selection = layout.selection if change.operation in _OF_ROWS else None
+        is_of_row = change.operation in _OF_ROWS
+        selection = layout.selection if is_of_row else None
         if selection is not None and selection.omits(
             bytes(before),
             bytes(after),
@@ -144,7 +145,8 @@ class RowWriter:
             sequence=self.sequence_of(change.begin),
         ):
             return OMITTED
-        unavailable = unavailable_of(layout, no_before, no_after) if change.operation in _OF_ROWS else NULL
+        changed = layout.unseen_changes(old, new)
+        unavailable = unavailable_of(layout, no_before, no_after, changed) if is_of_row else NULL
         return self.assemble(
             layout, change, OPERATION_FIELDS[change.operation], before, after, key, old_key, unavailable
         )

@@ -154,7 +154,7 @@ def context_not(values: Mapping[str, Any]) -> Any:
 
 
 def field_changed(column: Any, *, from_: Any = _ANY, to: Any = _ANY) -> Any:
-    """Select updates that gave a column another value.
+    """Select updates that gave a column another value, also if it is not stored.
 
     Args:
         column: Name of the column, or the attribute that is mapped to it.
@@ -162,12 +162,13 @@ def field_changed(column: Any, *, from_: Any = _ANY, to: Any = _ANY) -> Any:
         to: If given, only updates to this value.
     """
     name, _ = column_of(column)
-    criteria = [
-        updated(),
+    differs = and_(
         _has_key(Change.before, name),
         _has_key(Change.after, name),
         _part(Change.before, name).is_distinct_from(_part(Change.after, name)),
-    ]
+    )
+    is_named = _has_key(_part(Change.unavailable, "changed"), name).is_(true())
+    criteria = [updated(), or_(differs, is_named)]
     criteria += [] if from_ is _ANY else [before({column: from_})]
     criteria += [] if to is _ANY else [after({column: to})]
     return and_(*criteria)

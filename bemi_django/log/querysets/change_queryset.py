@@ -152,7 +152,7 @@ class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
         return self.exclude(conditions.in_context(values))
 
     def field_changed(self, column: str, *, from_: Any = _ANY, to: Any = _ANY) -> ChangeQuerySet:
-        """Return updates that gave a column another value.
+        """Return updates that gave a column another value, also if it is not stored.
 
         Args:
             column: Name of the column, or of a field after ``for_model()``.

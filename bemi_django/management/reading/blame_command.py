@@ -44,17 +44,17 @@ def _table(found: Mapping[str, Blame]) -> Iterator[str]:
     lines = [("column", "value", "before", "user", "when", "request", "operation")]
     for line in found.values():
         change = line.change
+        # Of a row that is there, it is the value that the log must not have.
+        value = MASK if line.is_masked and line.value is not None else _short(line.value)
         if change is None:
-            # Of a row that is there, it is the value that the log must not have.
-            value = MASK if line.is_masked and line.value is not None else _short(line.value)
             lines.append((line.column, value, "", "", "", "", _origin(line)))
             continue
-        before = "" if change.operation == "CREATE" else _short(line.previous)
+        before = "" if change.operation == "CREATE" or line.is_masked else _short(line.previous)
         before = "erased" if line.is_erased else before
         when = change.committed_at.isoformat(" ", "seconds")
         who = line.user_id if line.user_id is not None else change.context.get("db_user", "")
         request = str(line.request_id or "")
-        lines.append((line.column, _short(line.value), before, str(who), when, request, change.operation))
+        lines.append((line.column, value, before, str(who), when, request, change.operation))
     if len(lines) == 1:
         raise CommandError("the log has no changes of it: check the key, and that 'bemi run' is running")
     widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]

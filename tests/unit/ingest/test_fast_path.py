@@ -15,6 +15,7 @@ from bemi_django.ingest.protocol.messages import UNAVAILABLE, Begin, Column, Mes
 from bemi_django.ingest.rows.change_ids import ChangeIds
 from bemi_django.ingest.rows.copy_format import field
 from bemi_django.ingest.rows.fast_path import FastPath
+from bemi_django.ingest.rows.rendering import unavailable_field
 from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, template, with_reader
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.rows.values import encoder
@@ -40,6 +41,23 @@ def layout(relation: Relation, *key: int) -> RowLayout:
     encoders = tuple(encoder(column.type_oid, {}, lambda type_, value: value) for column in relation.columns)
     made = RowLayout(head("db", "public", "t"), names, template(names), encoders, key)
     return with_reader(made._replace(named_by=frozenset({OID})))
+
+
+def hiding(known: RowLayout, hidden: list[int]) -> RowLayout:
+    """Return a layout that keeps nothing of some columns but whether they were changed."""
+    encoders = tuple(None if number in hidden else one for number, one in enumerate(known.encoders))
+    kept = template(None if number in hidden else name for number, name in enumerate(known.names))
+    masked = tuple(known.names[number] for number in hidden)
+    return with_reader(
+        known._replace(
+            encoders=encoders,
+            template=kept,
+            unavailable=unavailable_field((), (), masked=masked),
+            masked=masked,
+            unseen=tuple(hidden),
+            reader=None,
+        )
+    )
 
 
 @dataclass
@@ -222,7 +240,10 @@ def streams(draw: st.DrawFn) -> tuple[Relation, RowLayout, list[bytes]]:
             at = draw(st.integers(5, len(data)))
             data = data[:at] + draw(st.binary(max_size=3)) + data[at + draw(st.integers(0, 2)) :]
         messages.append(data)
-    return relation, layout(relation, *key), messages
+    # A key is hashed at most.
+    may_be_hidden = [number for number in range(len(relation.columns)) if number not in key]
+    hidden = draw(st.lists(st.sampled_from(may_be_hidden), unique=True)) if may_be_hidden else []
+    return relation, hiding(layout(relation, *key), sorted(hidden)), messages
 
 
 @given(streams())

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bemi_django.ingest.protocol.messages import UNAVAILABLE, Row
 from bemi_django.ingest.rows import values
-from bemi_django.ingest.rows.row_layout import RowLayout, head, masked, template
-from bemi_django.masking.actions import hashed, text_hasher
+from bemi_django.ingest.rows.row_layout import RowLayout, head, masked, template, unseen
+from bemi_django.masking.actions import Encryption, hashed, text_hasher
 from bemi_django.masking.rules import ColumnMask
 
 NAMES = ("id", "card", "note")
@@ -22,7 +23,8 @@ LAST = ColumnMask(lambda value: b'"*' + value[-2:])
 
 def layout(mask: ColumnMask) -> RowLayout:
     encoders = (values.text, masked(values.text, mask), values.text)
-    return RowLayout(head("db", "public", "t"), NAMES, template(NAMES), encoders, (0,), masked=("card",))
+    made = RowLayout(head("db", "public", "t"), NAMES, template(NAMES), encoders, (0,), masked=("card",))
+    return made._replace(unseen=unseen(NAMES, {"card": mask}))
 
 
 def test_a_mask_takes_the_rendered_value_and_a_column_without_a_mask_keeps_it() -> None:
@@ -50,3 +52,20 @@ def test_only_masked_columns_differ_in_what_is_masked() -> None:
     assert table.differs_in_masked([b"1", b"4111", b"a"], [b"1", b"4112", b"a"])
     assert not table.differs_in_masked([b"1", b"4111", b"a"], [b"2", b"4111", b"b"])
     assert not table.differs_in_masked(None, [b"1", b"4111", b"a"])
+
+
+HASHED = ColumnMask(partial(hashed, key=KEY), of_text=text_hasher(KEY))
+ENCRYPTED = ColumnMask(None, encryption=Encryption())
+
+
+@pytest.mark.parametrize(
+    ("mask", "is_named"), [(DROPPED, True), (LAST, True), (HASHED, False), (ENCRYPTED, False)]
+)
+def test_a_change_is_named_where_what_is_stored_need_not_show_it(mask: ColumnMask, is_named: bool) -> None:
+    table = layout(mask)
+    old: Row = [b"1", b"4111", b"a"]
+    assert table.unseen_changes(old, [b"1", b"4211", b"b"]) == ["card"] * is_named
+    assert table.unseen_changes(old, [b"1", None, b"a"]) == ["card"] * is_named
+    others: list[Row | None] = [None, [b"2", b"4111", b"b"], [b"1", UNAVAILABLE, b"b"]]
+    for new in others:
+        assert table.unseen_changes(old, new) == table.unseen_changes(new, old) == []

@@ -10,7 +10,7 @@ from django.db.models import Q
 from bemi_django.admin.display.value_diff import are_alike
 from bemi_django.admin.pages.history.subject import HistorySubject
 from bemi_django.log.change import ChangeQuerySet
-from bemi_django.log.conditions import Differs, HasKey
+from bemi_django.log.conditions import Differs, HasKey, changed
 from bemi_django.models import Change
 
 
@@ -30,6 +30,7 @@ class ColumnChanges:
         for name in sorted(self._names):
             condition |= Q(HasKey("after", name), Differs(name))
             condition |= Q(HasKey("before", name), operation="DELETE")
+            condition |= Q(~Q(HasKey("after", name)), changed([name]))
         #: Those that gave a column with one of its names a value, or took it away with the row.
         self.found: ChangeQuerySet = subject.changes().filter(condition)
 
@@ -37,7 +38,9 @@ class ColumnChanges:
         """Tell whether one of those found is of this column: others have, or had, one of its names."""
         row, name = {**change.before, **change.after}, self.name_in(change)
         if name is None:
-            return self._column in self._models.names_in(change).untold
+            names = self._models.names_in(change)
+            unseen = map(names.now, (change.unavailable or {}).get("changed", ()))
+            return self._column in names.untold or self._column in unseen
         is_only = not self._names & row.keys() - {name}
         both = change.before.get(name), change.after.get(name)
         return is_only or change.operation != "UPDATE" or not are_alike(*both)

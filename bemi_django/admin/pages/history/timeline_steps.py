@@ -114,13 +114,16 @@ def _fields(subject: HistorySubject, change: Change, formatter: Formatter) -> li
     )
     found = []
     for value in viewer.values(change):
-        if not value.is_changed or value.is_unknown:
+        if not value.is_changed or (value.is_unknown and not value.is_masked):
             continue
         column = names.now(value.name)
         old = value.before if value.has_before else MISSING
         new = value.after if value.has_after else MISSING
         is_put_back = (
-            may_put_back and value.has_before and not {value.name, column} & {*automatic, *names.gone}
+            may_put_back
+            and value.has_before
+            and not value.is_unknown
+            and not {value.name, column} & {*automatic, *names.gone}
         )
         found.append(
             StepField(

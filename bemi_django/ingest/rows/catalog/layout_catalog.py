@@ -17,7 +17,15 @@ from bemi_django.ingest.rows.catalog.sized_cache import SizedCache
 from bemi_django.ingest.rows.description import END, Chosen, Description, Generated, Version
 from bemi_django.ingest.rows.large_rows import LARGE
 from bemi_django.ingest.rows.rendering import unavailable_field
-from bemi_django.ingest.rows.row_layout import Computed, RowLayout, head, masked, template, with_reader
+from bemi_django.ingest.rows.row_layout import (
+    Computed,
+    RowLayout,
+    head,
+    masked,
+    template,
+    unseen,
+    with_reader,
+)
 from bemi_django.ingest.rows.values import Castable
 from bemi_django.ingest.selection.rules import EVERYTHING, Selection
 from bemi_django.ingest.stitching.stitched import ChangeHeader, Stitched
@@ -170,6 +178,7 @@ class LayoutCatalog:
             selection=selection,
             unavailable=unavailable_field((), (), ignored, tuple(masks)),
             masked=tuple(masks),
+            unseen=unseen(names, masks),
             hides_key=len(key) == 1 and key[0] in masks,
             root=root,
             ciphers=ciphers_of(masks, names, self._database, root, self.keys),

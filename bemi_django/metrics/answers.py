@@ -93,7 +93,7 @@ class Answers:
                 count = 1
             except DatabaseError:
                 # To another role, the status may have nothing to say.
-                yield f"this role cannot read the status: run 'manage.py bemi doctor{option}'\n"
+                yield f"the status cannot be read from here: run 'manage.py bemi doctor{option}'\n"
                 continue
             if count:
                 yield f"{count} to be resolved: run 'manage.py bemi status{option}'\n"

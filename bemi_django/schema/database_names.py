@@ -6,6 +6,7 @@ asked, once for each alias and its settings, and the log, which keeps the name t
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,11 @@ _RETRY_AFTER = 60.0
 _SERVER = "SELECT (pg_catalog.pg_control_system()).system_identifier"
 
 _IS_HERE = "SELECT pg_catalog.current_database()"
+
+#: A command in a message that is about the database of a source, and does not say which.
+_OF_SOURCE = re.compile(
+    r"'manage\.py bemi (?:baseline|doctor|grants|run|skip|status|sync|verify)\b(?![^']*--database)[^']*(?=')"
+)
 
 _names: dict[str, tuple[Hashable, str]] = {}
 _recorded: dict[str, tuple[Hashable, str]] = {}
@@ -86,6 +92,17 @@ def database_option(alias: str) -> str:
     The command ``bemi`` knows no other, and has no such option.
     """
     return "" if alias == DEFAULT_DB_ALIAS else f" --database {alias}"
+
+
+def about(alias: str, message: str) -> str:
+    """Return a message with :func:`database_option` in the commands of it that are about a source.
+
+    Args:
+        alias: The source.
+        message: A message with commands in single quotes.
+    """
+    option = database_option(alias)
+    return _OF_SOURCE.sub(lambda found: found[0] + option, message) if option else message
 
 
 def aliases_of(database: str) -> list[str]:

@@ -9,7 +9,7 @@ from bemi_django import conf
 from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.handlers.standing import Standing
 from bemi_django.schema.coverage import TableCoverage, read_coverage
-from bemi_django.schema.database_names import database_option
+from bemi_django.schema.database_names import about, database_option
 from bemi_django.schema.search_path import closed_cursor
 from bemi_django.status.baselines import UnfinishedBaseline, read_baselines
 from bemi_django.status.exports import ExportStatus, problem_of, read_exports
@@ -97,7 +97,7 @@ def problems_of(found: Recording) -> Iterator[str]:
         yield from _of_worker(worker, f"'manage.py bemi run{option}'")
     yield from filter(None, map(problem_of, found.exports))
     if worker.log_end is not None and worker.log_end.trouble:
-        yield worker.log_end.trouble
+        yield about(found.database, worker.log_end.trouble)
     if worker.queued_bytes and worker.log_end is not None and worker.log_end.age >= TOO_LATE:
         yield "consumers write nothing of what the queue has: start 'manage.py bemi consume'"
     if worker.is_held_up:

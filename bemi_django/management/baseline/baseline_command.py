@@ -16,6 +16,7 @@ from bemi_django.management.verify_command import watching
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.masking.contexts import MASK
 from bemi_django.masking.sql_literals import redact_literals
+from bemi_django.schema.database_names import about
 from bemi_django.sinks.configured import sink_address
 from bemi_django.status.worker_status import NOT_RUNNING, read_worker
 
@@ -77,7 +78,8 @@ def record(command: BaseCommand, database: str, options: dict[str, Any]) -> None
     given = {"tables": options["tables"], "where": redact_literals(options["where"], MASK)}
     arguments = {name: value for name, value in given.items() if value}
     if not options["to"] and read_worker(database).state == NOT_RUNNING:
-        command.stderr.write("no worker is running, and rows are recorded by one: start 'manage.py bemi run'")
+        line = "no worker is running, and rows are recorded by one: start 'manage.py bemi run'"
+        command.stderr.write(about(database, line))
     failed = total = 0
     try:
         with watching() as watch:

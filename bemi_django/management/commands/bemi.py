@@ -43,6 +43,7 @@ from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.management.worker.stop_signals import interruptible
 from bemi_django.retention import rules
 from bemi_django.schema import grants, installed, sql
+from bemi_django.schema.database_names import about
 from bemi_django.schema.django_commands import lost_objects
 from bemi_django.schema.sql import Installer
 
@@ -119,6 +120,8 @@ class Command(BaseCommand):
                 if subcommand in _OF_ONE_LOG:
                     destinations.require_choice("which one is meant")
                 getattr(self, f"_{subcommand.replace('-', '_')}")(database, options)
+        except CommandError as error:
+            raise CommandError(about(database, str(error)), returncode=error.returncode) from error.__cause__
         except NotInstalled as error:
             raise CommandError(self._missing(database, error)) from error
         except KeyboardInterrupt:
@@ -131,7 +134,7 @@ class Command(BaseCommand):
         except EOFError:
             raise CommandError("nothing was done: there was no answer to the question") from None
         except (BemiError, DatabaseError, ImproperlyConfigured, psycopg2.Error) as error:
-            raise CommandError(_told(error, database, subcommand)) from error
+            raise CommandError(about(database, _told(error, database, subcommand))) from error
 
     def _missing(self, database: str, error: NotInstalled) -> str:
         aliases = dict.fromkeys((database, conf.destination())) if "django" in self.installers else ()

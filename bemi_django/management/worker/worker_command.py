@@ -30,6 +30,7 @@ from bemi_django.metrics.server import serving
 from bemi_django.retention import configured as retention
 from bemi_django.retention.nightly import pruning_nightly
 from bemi_django.schema import tracking
+from bemi_django.schema.database_names import about
 from bemi_django.seals.anchoring import anchoring
 from bemi_django.sinks.addresses import ExportAddress
 from bemi_django.sinks.configured import sink_address
@@ -129,7 +130,7 @@ def _lines_of(done: Future[list[str]], database: str) -> list[str]:
     except Exception as error:
         if not database:
             raise
-        raise CommandError(f"{database}: {first_line(error)}") from error
+        raise CommandError(f"{database}: {about(database, first_line(error))}") from error
     return [f"{database}: {line}" if database else line for line in lines]
 
 

@@ -141,8 +141,16 @@ def test_an_error_of_one_database_ends_the_work_for_the_others(both: tuple[Pipel
         pipeline.run()
         pipeline.release()
     both[1].source.run(f"SELECT pg_drop_replication_slot('{SLOT}_other')")
-    with pytest.raises(CommandError, match="^other: the replication slot is gone"):
+    # The command that is named is about that database.
+    named = "replication slot .*is gone.*'manage.py bemi run --accept-gap --database other'"
+    with pytest.raises(CommandError, match=f"^other: the {named}"):
         call_command("bemi", "run", "--all", stdout=io.StringIO())
+    for command in ("run", "verify", "status"):
+        with pytest.raises(
+            CommandError, match=named.replace("--accept-gap --database other", ".*")
+        ) as raised:
+            call_command("bemi", command, "--database", "other", stdout=io.StringIO())
+        assert str(raised.value).count("--database other") == 1
     assert both[0].source.run(SLOT_STATE, [SLOT])
 
 

@@ -155,7 +155,7 @@ def test_what_a_role_may_not_read_is_said_and_the_rest_is_there(pipeline: Pipeli
         with roles.administrator(connection.settings_dict["NAME"]) as cursor:
             cursor.execute("ALTER TABLE _bemi.away RENAME TO dead_letters")
     assert found["bemi_read_error", "log"] == 1 and found["bemi_read_error", "worker"] == 0
-    assert answer.status == 503 and b"cannot read the status: run 'manage.py bemi doctor'\n" in answer.body
+    assert answer.status == 503 and b"cannot be read from here: run 'manage.py bemi doctor'\n" in answer.body
     assert ("bemi_lag_bytes", None) in found and ("bemi_log_gaps", None) not in found
 
 

@@ -17,7 +17,7 @@ from bemi_django.admin.display.values.moments import moment_text
 from bemi_django.admin.display.values.text_lists import comma_list
 from bemi_django.admin.pages.health.amounts import bytes_text, count_text, seconds_text
 from bemi_django.admin.pages.health.throughput import LastHour
-from bemi_django.schema.database_names import assumed_name, database_option
+from bemi_django.schema.database_names import about, assumed_name, database_option
 from bemi_django.status.baselines import UnfinishedBaseline, read_baselines
 from bemi_django.status.sealing import read_sealings
 from bemi_django.status.worker_status import (
@@ -89,7 +89,7 @@ def source_facts(alias: str, hour: LastHour | None) -> tuple[list[HealthFact], s
         )
     ]
     if log_end is not None and log_end.trouble:
-        facts.append(HealthFact(_("Stream"), _("stuck"), "bad", log_end.trouble))
+        facts.append(HealthFact(_("Stream"), _("stuck"), "bad", about(alias, log_end.trouble)))
     lag = bytes_text(worker.lag_bytes)
     if not math.isnan(worker.lag_seconds):
         lag = comma_list((lag, seconds_text(round(worker.lag_seconds, 1))))

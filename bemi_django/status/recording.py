@@ -30,6 +30,10 @@ _MAY_READ_HANDLERS = """
 SELECT has_table_privilege(_bemi.log_v1(), 'SELECT') AND has_table_privilege('_bemi.handlers', 'SELECT')
     AND has_table_privilege('_bemi.undelivered', 'SELECT')
 """
+_PAST = (
+    "the slot is past the end of the log: start 'manage.py bemi consume' if there is a queue; without one, "
+    "something else has read the slot, and 'manage.py bemi run --accept-gap' records the gap"
+)
 
 
 class Recording(NamedTuple):
@@ -99,7 +103,7 @@ def problems_of(found: Recording) -> Iterator[str]:
     if worker.log_end is not None and worker.log_end.trouble:
         yield about(found.database, worker.log_end.trouble)
     if worker.queued_bytes and worker.log_end is not None and worker.log_end.age >= TOO_LATE:
-        yield "consumers write nothing of what the queue has: start 'manage.py bemi consume'"
+        yield about(found.database, _PAST)
     if worker.is_held_up:
         yield _held_up(worker)
     elif worker.lag_seconds >= TOO_LATE:

@@ -63,8 +63,11 @@ class LaneMessages:
         try:
             while True:
                 subscription = await self._subscribe(first)
-                first = await self._follow(subscription, first, messages)
-                await subscription.unsubscribe()
+                try:
+                    first = await self._follow(subscription, first, messages)
+                finally:
+                    # The client keeps what comes for one that nobody reads any more.
+                    await subscription.unsubscribe()
         except asyncio.CancelledError:
             raise
         except Exception as error:

@@ -10,8 +10,8 @@ import socket
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -146,6 +146,19 @@ class NatsServer(Nats):
     def close(self) -> None:
         self.kill()
         shutil.rmtree(self._directory)
+
+    @contextmanager
+    def set_back(self) -> Iterator[None]:
+        """Lose what is stored in the block, as a machine that fails loses what is not on its disk."""
+        data, kept = self._directory / "data", self._directory / "kept"
+        self.kill()
+        shutil.copytree(data, kept)
+        self.start()
+        yield
+        self.kill()
+        shutil.rmtree(data)
+        kept.rename(data)
+        self.start()
 
     @property
     def directory(self) -> Path:

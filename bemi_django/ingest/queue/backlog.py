@@ -71,23 +71,23 @@ class Backlog:
     def _next(self, states: Mapping[int, LaneState], histories: Sequence[HistoryStart]) -> Iterator[_Next]:
         numbering = Numbering(self._broker.connection, self._broker.address.stream)
         for lane, end in self.ends(list(states)).items():
-            yield self._next_of(lane, end.message, states, histories, numbering)
+            yield self._next_of(lane, end, states, histories, numbering)
 
     def _next_of(
         self,
         lane: int,
-        last: int,
+        last: LaneState,
         states: Mapping[int, LaneState],
         histories: Sequence[HistoryStart],
         numbering: Numbering,
     ) -> _Next:
-        state = numbering.of_stream(self._source, lane, states[lane])
-        if last <= state.message:
+        state = numbering.of_stream(self._source, lane, states[lane], last)
+        if last.message <= state.message:
             return _Next()
         reader = LaneReader(self._broker, self._source, lane, state, self._message.set, histories)
         try:
             seen, deadline = reader.seen, time.monotonic() + _PATIENCE
-            while (chunk := reader.peek()) is None and reader.turning is None and reader.seen < last:
+            while (chunk := reader.peek()) is None and reader.turning is None and reader.seen < last.message:
                 self._broker.raise_if_lost()
                 if reader.seen > seen:
                     seen, deadline = reader.seen, time.monotonic() + _PATIENCE

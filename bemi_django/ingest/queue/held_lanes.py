@@ -120,10 +120,12 @@ class HeldLanes:
         histories: list[HistoryStart],
         servers: dict[int, str],
     ) -> None:
-        counted = self._removal.numbering.of_stream(*lane, states[lane[1]])
-        self.readers[lane] = LaneReader(
-            self._broker, *lane, counted, self._wake, histories, len(states), servers
-        )
+        slot, number = lane
+        last = self._broker.ends(slot, [number]).get(number)
+        counted = self._removal.numbering.of_stream(*lane, states[number], last)
+        reader = LaneReader(self._broker, *lane, counted, self._wake, histories, len(states), servers)
+        reader.is_proven |= last is None or last.message <= counted.message
+        self.readers[lane] = reader
 
     def look_anew(self) -> None:
         """Look at lanes of others again when a chunk has to wait for them."""
@@ -152,7 +154,7 @@ class HeldLanes:
         self._removal.numbering.require_same()
         for lane, reader in self.readers.items():
             # What was divided in another way, other destinations may lack that this consumer does not know.
-            if reader.division == self._config.division:
+            if reader.is_proven and reader.division == self._config.division:
                 self._removal.begin(lane, reader.message)
 
     def note_trouble(self) -> str:

@@ -87,6 +87,9 @@ class LaneReader(LaneMessages):
         self._ahead: int | None = None
         #: Whether the lane is read from its beginning.
         self._is_whole = state.message == 0
+        #: Whether messages up to the last one that was taken are in the log: a server that has lost messages
+        #: gives their numbers to others.
+        self.is_proven = self._is_whole
         #: What was read and is no chunk.
         self.rejected: list[RejectedChunk] = []
         #: Since when only chunks that are ahead have come, in seconds of ``time.monotonic()``.
@@ -121,6 +124,7 @@ class LaneReader(LaneMessages):
             self._require_own(found)
             self._history = max(self._history, history_of(chunk.end.sequence))
             if chunk.end <= self.position or is_of_lost_wal(chunk.end, self.histories):
+                self.is_proven |= self._ahead is None and chunk.end <= self.position
                 self._pass_by(found.last)
             elif chunk.begin > self.position or self.lanes not in (0, chunk.lanes):
                 # Or of a publisher that divides rows among another number of lanes: the log has to follow it
@@ -211,7 +215,7 @@ class LaneReader(LaneMessages):
         assert self._next is not None
         chunk, _, last = self._next
         self.position, self.division = chunk.end, chunk.division
-        self._next = None
+        self._next, self.is_proven = None, True
         self.message = self._parts.before(last, self.position)
         self.ahead_since = None
         if (first := self._ahead) is not None:
@@ -226,7 +230,7 @@ class LaneReader(LaneMessages):
         """
         since = self.ahead_since
         if since is not None and not self._is_whole and time.monotonic() - since > _LATE:
-            self._is_whole = True
+            self._is_whole = self.is_proven = True
             # To read all of it may take long.
             self.ahead_since = None
             self._read_after(0)

@@ -62,17 +62,25 @@ class Numbering:
         #: Numbers that were written down with another one are those of another stream.
         self.identity = self._numbers.identity
 
-    def of_stream(self, source: str, lane: int, state: LaneState) -> LaneState:
+    def of_stream(self, source: str, lane: int, state: LaneState, last: LaneState | None) -> LaneState:
         """Return the state of a lane with the number of its last message of this stream; 0 for none.
 
-        A log may have been written from another stream, made before this one or after it. The positions of a
-        lane tell what of it was written, so to read it from the beginning is always right.
+        A log may have been written from another stream, made before this one or after it, or from messages
+        that the server has lost since, whose numbers others have now. The positions of a lane tell what of
+        it was written, so to read it from the beginning is always right.
+
+        Args:
+            source: The name of the slot.
+            lane: The number of the lane.
+            state: How far it is written.
+            last: The end of its last message in the queue; None if it has none.
         """
         if state.message > self._numbers.last:
             # Others write meanwhile.
             self._numbers = self._read()
-        is_of_stream = state.stream == self.identity
-        if is_of_stream and state.message <= self._numbers.last:
+        is_of_stream = state.stream == self.identity and state.message <= self._numbers.last
+        is_set_back = last and last.message <= state.message and last.position > state.position
+        if is_of_stream and not is_set_back:
             return state
         if state.message:
             logger.warning(_ANEW, self._stream, lane, source)

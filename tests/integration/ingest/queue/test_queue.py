@@ -409,6 +409,28 @@ def test_a_stream_that_is_made_again_is_read_from_its_beginning(
     assert "another one" not in caplog.text
 
 
+@pytest.mark.parametrize("number", [3, 6], ids=["as many messages", "more messages"])
+def test_messages_with_numbers_of_lost_ones_are_written(
+    queued: QueuedPipeline, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A server whose machine has failed has no more than what was on its disk, and counts on from there."""
+    monkeypatch.setattr("bemi_django.ingest.queue.lane_reader._LATE", 0.1)
+    queued.trail.write(1)
+    queued.publish()
+    queued.consume()
+    with nats_server.set_back():
+        for _ in range(3):
+            queued.trail.write(1)
+            queued.publish()
+        assert queued.consume() == 3
+    for _ in range(number):
+        queued.trail.write(1)
+        queued.publish()
+    with queued.consumers():
+        queued.catch_up()
+        until(lambda: queued.server.messages() == 0)
+
+
 def test_a_source_moves_to_a_stream_that_was_there_before(queued: QueuedPipeline) -> None:
     async def tell(jetstream: Any) -> None:
         for number in range(30):
@@ -560,6 +582,20 @@ def test_a_broker_is_closed_without_a_trace(queued: QueuedPipeline) -> None:
     broker.close()
     broker.close()
     assert "bemi-queue" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_what_is_read_anew_leaves_no_subscription(queued: QueuedPipeline) -> None:
+    queued.trail.write(1)
+    queued.publish()
+    with closing(Broker(parse(queued.url))) as broker:
+        reader = LaneReader(broker, "bemi_trail", 0, lanes.LaneState(LanePosition(0), 0), lambda: None)
+        until(reader.read)
+        subscriptions: Any = broker.connection.client._subs
+        before = len(subscriptions)
+        for _ in range(5):
+            reader._read_after(0)
+            until(reader.read)
+        until(lambda: len(subscriptions) == before)
 
 
 _READER = """

@@ -9,7 +9,9 @@ from difflib import SequenceMatcher
 from itertools import groupby
 from typing import NamedTuple
 
+from bemi_django.admin.display.values.common_sequence import common_sequence
 from bemi_django.admin.display.values.turned_text import in_order
+from bemi_django.admin.display.values.unseen_characters import with_signs
 
 #: A longer text is compared only where it begins to differ, and up to this number of characters.
 MOST_CHARACTERS = 200_000
@@ -26,15 +28,6 @@ MOST_PAIRS = 40_000
 _Block = tuple[bool, int, int, int, int]
 
 _WORD = re.compile(r"\w+|\s+|[^\w\s]")
-_INVISIBLE = {
-    "\t": "⇥", "\n": "↵\n", "\r": "␍", "\xa0": "⍽", "\u200b": "⟨zwsp⟩", "\u200c": "⟨zwnj⟩",
-    "\u200d": "⟨zwj⟩", "\u200e": "⟨lrm⟩", "\u200f": "⟨rlm⟩", "\u2060": "⟨wj⟩", "\ufeff": "⟨bom⟩",
-}  # fmt: skip
-#: White space and invisible characters, but blanks, which most texts have. What turns texts has other names.
-_UNSEEN = re.compile(
-    r"[^\S ]|[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u180b-\u180e\u200b-\u200f]"
-    r"|[\u2060-\u2064\u206a-\u206f\u3164\ufeff]"
-)
 
 
 class Effort:
@@ -80,13 +73,7 @@ class Piece(NamedTuple):
         """The text, in which white space that differs is seen, and so is what turns its direction."""
         if not self.is_changed:
             return in_order(self.text)
-        text = self.text.replace(" ", "·") if self.text.isspace() else self.text
-        return in_order(_UNSEEN.sub(lambda found: _named(found[0]), text))
-
-
-def _named(character: str) -> str:
-    """Return what stands for a character that would not be seen."""
-    return _INVISIBLE.get(character) or f"⟨U+{ord(character):04X}⟩"
+        return in_order(with_signs(self.text))
 
 
 class Sides(NamedTuple):
@@ -213,11 +200,29 @@ def _blocks(
     pairs = sum(counts[word] for word in one if not (is_junk and is_junk(word)))
     if len(one) + len(other) > most or not effort.spend(pairs):
         return None
-    matcher = SequenceMatcher(is_junk, one, other, autojunk=False)
-    between = [
-        (tag == "equal", head + i, head + j, head + k, head + m) for tag, i, j, k, m in matcher.get_opcodes()
-    ]
+    if is_junk is None:
+        found = _between(common_sequence(one, other), len(one), len(other))
+    else:
+        # Of sentences, a longest sequence would have words from all over them.
+        matcher = SequenceMatcher(is_junk, one, other, autojunk=False)
+        found = [(tag == "equal", i, j, k, m) for tag, i, j, k, m in matcher.get_opcodes()]
+    between = [(is_equal, head + i, head + j, head + k, head + m) for is_equal, i, j, k, m in found]
     return [(True, 0, head, 0, head), *between, (True, ends[0], len(old), ends[1], len(new))]
+
+
+def _between(common: Sequence[tuple[int, int]], *ends: int) -> list[_Block]:
+    """Return the equal items of two sequences of some lengths, and what is between them, as blocks."""
+    found: list[_Block] = []
+    i, k = 0, 0
+    for j, m in [*common, ends]:
+        if (i, k) != (j, m):
+            found.append((False, i, j, k, m))
+        begin = found.pop()[1::2] if found and found[-1][0] else (j, m)
+        found.append((True, begin[0], j + 1, begin[1], m + 1))
+        i, k = j + 1, m + 1
+    # The ends are no items.
+    _true, i, _end, k, _other_end = found.pop()
+    return [*found, (True, i, ends[0], k, ends[1])] if (i, k) != ends else found
 
 
 def _merged(pieces: list[Piece]) -> list[Piece]:

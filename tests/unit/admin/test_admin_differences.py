@@ -63,6 +63,18 @@ def test_an_item_inserted_into_a_list_is_all_that_differs() -> None:
     assert sorted("".join(marked(sides.after)).split()) == ['"id":', "8", "{", "},"]
 
 
+@given(*[st.lists(st.integers(0, 4), max_size=9)] * 2)
+def test_as_much_of_a_list_is_equal_as_can_be(before: list[int], after: list[int]) -> None:
+    longest: Any = {(i, k): 0 for i in range(10) for k in range(10)}
+    for i, one in enumerate(before, 1):
+        for k, other in enumerate(after, 1):
+            kept = max(longest[i - 1, k], longest[i, k - 1])
+            longest[i, k] = max(kept, longest[i - 1, k - 1] + (one == other))
+    sides = differences([-1, *before], [-1, *after])
+    equal = "".join(piece.text for piece in sides.after if not piece.is_changed)
+    assert sum(map(equal.count, "0234")) + equal.count("1") - 1 == longest[len(before), len(after)]
+
+
 def test_one_word_is_found_in_a_long_text() -> None:
     lines = [f"line {number} of a long text\n" for number in range(3000)]
     other = [*lines[:1500], lines[1500].replace("long", "short"), *lines[1501:]]

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from bemi_django.schema.coverage import summary
 from bemi_django.schema.database_names import database_name, server_name
 from bemi_django.status.recording import Recording, problems_of, read_recording
+from bemi_django.status.time_limits import time_limits
 from bemi_django.status.units import as_bytes
 from bemi_django.status.worker_status import WorkerStatus
 
@@ -28,7 +29,8 @@ def status(command: BaseCommand, database: str, options: dict[str, Any]) -> None
         CommandError: Something has to be done; the exit status is 1.
         BemiError: The database has no log.
     """
-    found = read_recording(database)
+    with time_limits(database):
+        found = read_recording(database)
     if options["json"]:
         command.stdout.write(json.dumps(as_json(found), indent=2))
     elif not options["quiet"]:

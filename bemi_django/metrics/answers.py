@@ -9,10 +9,11 @@ from django.db import DatabaseError, connections
 
 from bemi_django import conf
 from bemi_django.exceptions import BemiError
-from bemi_django.metrics.recent import Recent
+from bemi_django.metrics.recent import Recent, StillReading
 from bemi_django.metrics.samples import DESCRIPTIONS, EVENTS, Sample, read_samples
 from bemi_django.schema.database_names import database_option
 from bemi_django.status.recording import problems_of, read_recording
+from bemi_django.status.time_limits import time_limits
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -26,6 +27,9 @@ class Answer(NamedTuple):
     status: int
     content_type: str
     body: bytes
+
+
+_STILL_READING = Answer(503, _TEXT, b"a server does not answer\n")
 
 
 class Answers:
@@ -56,8 +60,12 @@ class Answers:
             """What was read a moment ago."""
 
             def collect(collector) -> Iterable[Metric]:
-                return _families(self.samples.get())
+                return _families(samples)
 
+        try:
+            samples = self.samples.get()
+        except StillReading:
+            return _STILL_READING
         registry = CollectorRegistry(auto_describe=False)
         registry.register(Samples())
         encode, content_type = choose_encoder(accept)
@@ -72,7 +80,10 @@ class Answers:
 
         The answer does not say what it is: not everybody who may ask may know.
         """
-        lines = list(self._problems.get())
+        try:
+            lines = self._problems.get()
+        except StillReading:
+            return _STILL_READING
         return Answer(503 if lines else 200, _TEXT, "".join(lines or ["ok\n"]).encode())
 
     def forget(self) -> None:
@@ -88,7 +99,8 @@ class Answers:
         for alias in self._sources():
             option = database_option(alias)
             try:
-                count = len(list(problems_of(read_recording(alias))))
+                with time_limits(alias):
+                    count = len(list(problems_of(read_recording(alias))))
             except BemiError:
                 count = 1
             except DatabaseError:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bemi_django.metrics.answers import Answers
+from bemi_django.metrics.recent import StillReading
 from bemi_django.metrics.samples import DESCRIPTIONS, EVENTS
 
 if TYPE_CHECKING:
@@ -34,8 +36,9 @@ def _callback(answers: Answers, name: str) -> Callable[[Any], Iterable[Any]]:
     from opentelemetry.metrics import Observation
 
     def read(options: Any) -> Iterable[Any]:
-        for sample in answers.samples.get():
-            if sample.name == name:
-                yield Observation(float(sample.value), dict(sample.labels))
+        with suppress(StillReading):
+            for sample in answers.samples.get():
+                if sample.name == name:
+                    yield Observation(float(sample.value), dict(sample.labels))
 
     return read

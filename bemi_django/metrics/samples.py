@@ -14,6 +14,7 @@ from bemi_django.exceptions import BemiError
 from bemi_django.schema.coverage import read_coverage
 from bemi_django.status.log_status import read_log
 from bemi_django.status.recording import read_standings
+from bemi_django.status.time_limits import time_limits
 from bemi_django.status.worker_status import RUNNING, read_worker
 
 #: Name and description of each metric. All are gauges but the last one.
@@ -66,7 +67,8 @@ def read_samples(sources: Iterable[str]) -> Iterator[Sample]:
         for part, read in _PARTS.items():
             labels = {"database": alias, "part": part}
             try:
-                found = list(read(alias))
+                with time_limits(alias):
+                    found = list(read(alias))
             except (BemiError, DatabaseError):
                 yield Sample("bemi_read_error", 1, labels)
             else:

@@ -32,12 +32,14 @@ from bemi_django.metrics.samples import DESCRIPTIONS, read_samples
 from bemi_django.metrics.server import serving
 from bemi_django.models import DeadLetter
 from bemi_django.schema import tracking
+from bemi_django.status import time_limits
 from bemi_django.status.recording import read_recording
 from sample_project.todos.models import Todo
 from tests.support import roles
 from tests.support.load_pipeline import LoadPipeline
 from tests.support.pipeline import Pipeline
 from tests.support.polling import DEADLINE, until
+from tests.support.project_database import another_session
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -157,6 +159,28 @@ def test_what_a_role_may_not_read_is_said_and_the_rest_is_there(pipeline: Pipeli
     assert found["bemi_read_error", "log"] == 1 and found["bemi_read_error", "worker"] == 0
     assert answer.status == 503 and b"cannot be read from here: run 'manage.py bemi doctor'\n" in answer.body
     assert ("bemi_lag_bytes", None) in found and ("bemi_log_gaps", None) not in found
+
+
+def test_a_locked_log_and_a_silent_server_keep_nobody_waiting(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time_limits, "_LIMIT", time_limits._LIMIT.replace("3s", "1ms"))
+    answers = Answers(["default"])
+    with another_session() as other:
+        other.execute("LOCK TABLE changes IN ACCESS EXCLUSIVE MODE")
+        assert b"cannot be read from here" in answers.readiness().body
+        assert b'bemi_read_error{database="default",part="log"} 1.0' in answers.metrics().body
+        with pytest.raises(CommandError, match="due to lock timeout: another session holds the lock"):
+            call_command("bemi", "status", stdout=io.StringIO())
+    # The rest of the session has no limit.
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW lock_timeout")
+        assert cursor.fetchone() == ("0",)
+    monkeypatch.setattr(recent, "PATIENCE", 0.001)
+    for one in (answers.samples, answers._problems):
+        # A thread is still reading.
+        one._lock.acquire()
+    assert [answer.status for answer in (answers.readiness(), answers.metrics())] == [503, 503]
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics/", "/../etc/passwd", "/healthz%00", "/?metrics"])

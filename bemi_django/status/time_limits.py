@@ -1,0 +1,31 @@
+"""Time limits of the queries about the status, which monitors ask again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from django.db import connections, transaction
+
+from bemi_django import conf
+
+# Whoever moves a month, or runs VACUUM FULL, locks the log for as long as they like.
+_LIMIT = """
+SELECT pg_catalog.set_config('lock_timeout'::pg_catalog.text, '3s'::pg_catalog.text, true),
+       pg_catalog.set_config('statement_timeout'::pg_catalog.text, '20s'::pg_catalog.text, true)
+"""
+
+
+@contextmanager
+def time_limits(source: str) -> Iterator[None]:
+    """Let statements on a source and on the log fail, in a block, that wait for a lock or take long.
+
+    Args:
+        source: Alias of the source.
+    """
+    with ExitStack() as opened:
+        for alias in dict.fromkeys((source, conf.destination())):
+            opened.enter_context(transaction.atomic(using=alias))
+            with connections[alias].cursor() as cursor:
+                cursor.execute(_LIMIT)
+        yield

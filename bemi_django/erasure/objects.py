@@ -14,9 +14,10 @@ from bemi_django.erasure.related.reused import of_key
 from bemi_django.erasure.related.spellings import spellings_in_events, spellings_of_key
 from bemi_django.erasure.targets.moved_rows import MovedRows
 from bemi_django.erasure.targets.target import Target, is_text
+from bemi_django.exceptions import BemiError
 from bemi_django.log.conditions import in_table
 from bemi_django.log.identity import RowLog, key_spans
-from bemi_django.log.keys import key_of, models_of
+from bemi_django.log.keys import has_logged_key, key_of, models_of
 from bemi_django.log.live.live_tables import read_catalog
 from bemi_django.log.live.name_catalog import column_names
 from bemi_django.log.live.row_session import row_session
@@ -35,9 +36,19 @@ def targets_of_instance(instance: models.Model, alias: str, archive: Location | 
         instance: The object.
         alias: Alias of its database.
         archive: The archive, if its months count.
+
+    Raises:
+        BemiError: The instance does not tell the key that the log has.
     """
     own = models_of(instance)
     places = places_of(own, alias)
+    if not has_logged_key(instance):
+        # Other rows may have the same value in what the model calls its key.
+        schema, table = places[0][1:]
+        raise BemiError(
+            f"the primary key of {schema}.{table} is not that of {own[0].__name__}: name the row by the key "
+            f"that the log has, as {schema}.{table}:KEY"
+        )
     return [
         target_of_key(place, key_of(instance, model), alias, archive)
         for model, place in zip(own, places, strict=True)

@@ -23,7 +23,7 @@ from bemi_django.log.live.omitted_columns import omitted_columns
 from bemi_django.log.live.present_types import rendered
 from bemi_django.log.live.row_session import row_session
 from bemi_django.log.lossless_json import dumps, loads
-from bemi_django.log.object_changes import TableLog
+from bemi_django.log.object_changes import TableLog, last_key
 from bemi_django.log.places import Place, alias_of, complete_from, place_of
 from bemi_django.wire.ids import sequence_in
 
@@ -80,10 +80,12 @@ def blame(instance: models.Model) -> dict[str, Blame]:
     """
     alias = instance._state.db or router.db_for_write(instance.__class__)
     found: dict[str, Blame] = {}
-    for model in reversed(models_of(instance)):
-        place = place_of(model, alias)
-        found.update(blame_row(place, key_of(instance, model), model))
-    return found
+    own, *parents = models_of(instance)
+    for model in reversed(parents):
+        found.update(blame_row(place_of(model, alias), key_of(instance, model), model))
+    place = place_of(own, alias)
+    key = last_key(Change.objects.of_table(place), instance, place)
+    return found if key is None else {**found, **blame_row(place, key, own)}
 
 
 def blame_row(place: Place, primary_key: str, model: type[models.Model] | None = None) -> dict[str, Blame]:

@@ -10,6 +10,7 @@ from django.db import DataError, connections, models, transaction
 from django.db.models.sql import Query
 
 from bemi_django.exceptions import NoModel
+from bemi_django.log.keys import key_fields
 from bemi_django.log.live.name_catalog import column_names
 from bemi_django.log.lossless_json import dumps, hstore, loads
 from bemi_django.log.places import Place, alias_of, model_of
@@ -37,9 +38,11 @@ def instance_with_key(place: Place, primary_key: str | None) -> models.Model | N
         raise NoModel(f"no model has the table {place.schema}.{place.table}, to which the event belongs")
     alias = alias_of(place.database)
     try:
-        key = loads(primary_key or "") if hasattr(model._meta.pk, "fields") else primary_key
+        fields = key_fields(model, alias)
+        values = loads(primary_key or "") if len(fields) > 1 else [primary_key]
+        key = {field.attname: value for field, value in zip(fields, values, strict=True)}
         with transaction.atomic(using=alias):
-            found: models.Model | None = model._base_manager.using(alias).filter(pk=key).first()
+            found: models.Model | None = model._base_manager.using(alias).filter(**key).first()
     except (DataError, TypeError, ValidationError, ValueError):
         return None
     return found

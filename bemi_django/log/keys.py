@@ -1,4 +1,8 @@
-"""Compute ``changes.primary_key`` of an instance: its key as PostgreSQL prints it."""
+"""Compute ``changes.primary_key`` of an instance: its key as PostgreSQL prints it.
+
+The log has the key of the table. The model may call something else its key: that of a partitioned table needs
+the columns by which it is partitioned, and a table that Django did not make may have any key, or none.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,29 @@ import datetime
 import json
 from decimal import Decimal
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.db import connections, models, router
 from django.utils import timezone
 
 from bemi_django.log.lossless_json import loads
+from bemi_django.log.places import table_name
 from bemi_django.log.printing import json_text, key_text
+from bemi_django.schema.sql import quote
+
+_COLUMNS = """
+SELECT pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY k.number)
+FROM pg_catalog.pg_class c
+LEFT JOIN pg_catalog.pg_index i ON i.indrelid OPERATOR(pg_catalog.=) c.oid AND i.indisprimary
+LEFT JOIN LATERAL pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY k (attnum, number)
+    ON k.number OPERATOR(pg_catalog.<=) i.indnkeyatts
+LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid
+    AND a.attnum OPERATOR(pg_catalog.=) k.attnum
+WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(%s::pg_catalog.text)
+GROUP BY c.oid
+"""
+# What was found, by model and by the database that was asked: one query in the life of a process.
+_found: WeakKeyDictionary[type[models.Model], dict[tuple[str, str], list[str | None]]] = WeakKeyDictionary()
 
 
 def key_of(instance: models.Model, model: type[models.Model] | None = None) -> str:
@@ -23,14 +44,77 @@ def key_of(instance: models.Model, model: type[models.Model] | None = None) -> s
     """
     # request.user is a proxy, which has another type than the object in it.
     link: Any = instance._meta.get_ancestor_link(model) if model else None
-    meta = (model or instance.__class__)._meta
-    fields = [link] if link else getattr(meta, "pk_fields", [meta.pk])
+    fields = [link] if link else key_fields(model or instance.__class__, instance._state.db)
     return key_text([stored_value(field, getattr(instance, field.attname)) for field in fields])
+
+
+def key_fields(model: type[models.Model], alias: str | None = None) -> list[Any]:
+    """Return the fields of the key of a model's table, in its order.
+
+    Args:
+        model: The model.
+        alias: Alias of a database that has the table; by default the one that the router writes to.
+
+    Returns:
+        The fields; those of the model's own key where that of the table is not known, or has no fields.
+    """
+    own = own_key_fields(model)
+    columns = _columns(model, alias or router.db_for_write(model))
+    by_column: dict[str | None, Any] = {str(field.column): field for field in _concrete(model)}
+    fields = [by_column.get(column) for column in columns or [None]]
+    return own if None in fields else fields
+
+
+def own_key_fields(model: type[models.Model]) -> list[Any]:
+    """Return the fields of what the model calls its key."""
+    return list(getattr(model._meta, "pk_fields", [model._meta.pk]))
+
+
+def has_logged_key(instance: models.Model) -> bool:
+    """Tell whether :func:`key_of` is the key that the log has of the object's row.
+
+    It is not if the table has no key, or one with columns of which the model, or the instance, has no values.
+    """
+    model = instance.__class__
+    columns = _columns(model, instance._state.db or router.db_for_write(model))
+    fields = {str(field.column): field for field in _concrete(model)}
+    if columns is None or instance.pk is None:
+        return True
+    return all(
+        column in fields and getattr(instance, fields[column].attname, None) is not None for column in columns
+    )
+
+
+def _concrete(model: type[models.Model]) -> Any:
+    return (model._meta.concrete_model or model)._meta.local_concrete_fields
+
+
+def _columns(model: type[models.Model], alias: str) -> list[str | None] | None:
+    """Return the columns of the key of a table, ``[None]`` if it has none; None if that is not known."""
+    connection = connections[alias]
+    model = model._meta.concrete_model or model
+    asked = alias, str(connection.settings_dict["NAME"])
+    known = _found.setdefault(model, {})
+    if asked not in known and connection.vendor == "postgresql":
+        # Inside as_of(), the name is that of a view.
+        if getattr(connection, "bemi_past", None) is not None:
+            return None
+        name = ".".join(quote(part) for part in table_name(model) if part is not None)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(_COLUMNS, [name])
+                row = cursor.fetchone()
+        except Exception:
+            # A transaction that has failed, a server that is away, or an event loop.
+            return None
+        if row is not None:
+            known[asked] = row[0] or [None]
+    return known.get(asked)
 
 
 def key_of_value(model: type[models.Model], value: Any) -> str:
     """Return ``changes.primary_key`` for the value of a model's key; a tuple if it has several columns."""
-    fields: list[Any] = getattr(model._meta, "pk_fields", [model._meta.pk])
+    fields = own_key_fields(model)
     values = value if len(fields) > 1 else [value]
     return key_text([stored_value(field, part) for field, part in zip(fields, values, strict=True)])
 

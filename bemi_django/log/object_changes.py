@@ -14,10 +14,10 @@ from django.db.models import Q
 from bemi_django.log.belongings import Belonging, belongings
 from bemi_django.log.conditions import as_jsonb, in_span, in_table
 from bemi_django.log.identity import RowLog, key_spans
-from bemi_django.log.keys import key_of, models_of
+from bemi_django.log.keys import has_logged_key, json_of, key_of, models_of, own_key_fields
 from bemi_django.log.live.column_names import ColumnNames
 from bemi_django.log.live.name_catalog import names_at
-from bemi_django.log.places import Place, places_of
+from bemi_django.log.places import Place, alias_of, places_of
 
 
 def of_object(
@@ -34,11 +34,15 @@ def of_object(
     conditions = []
     for model, place in zip(own, places, strict=False):
         here = in_table(place)
+        if model is own[0] and not has_logged_key(instance):
+            names = names_at({place: model}, alias)[place]
+            conditions.append(here & of_belonging(_row_of(instance, model), names))
+            continue
         spans = key_spans(logged(here), key_of(instance, model))
         conditions.append(here & reduce(or_, [in_span(span) for span in spans]))
     referring = list(zip(places[len(own) :], others, strict=True))
-    names = names_at({place: other.model for place, other in referring}, alias)
-    conditions += [in_table(place) & of_belonging(other, names[place]) for place, other in referring]
+    named = names_at({place: other.model for place, other in referring}, alias)
+    conditions += [in_table(place) & of_belonging(other, named[place]) for place, other in referring]
     return reduce(or_, conditions)
 
 
@@ -51,6 +55,29 @@ def of_belonging(belonging: Belonging, names: ColumnNames) -> Q:
     """
     values = map(as_jsonb, names.under_own(belonging.values))
     return reduce(or_, [Q(before__contains=each) | Q(after__contains=each) for each in values])
+
+
+def last_key(changes: models.QuerySet[Any], instance: models.Model, place: Place) -> str | None:
+    """Return the key that the log has of an object's row, by its last change; None if it has none.
+
+    Args:
+        changes: All changes.
+        instance: The object, whose model has the table.
+        place: The table.
+    """
+    if has_logged_key(instance):
+        return key_of(instance)
+    model = instance._meta.concrete_model or instance.__class__
+    names = names_at({place: model}, alias_of(place.database))[place]
+    own = changes.filter(in_table(place) & of_belonging(_row_of(instance, model), names))
+    found: str | None = own.order_by("-id").values_list("primary_key", flat=True).first()
+    return found
+
+
+def _row_of(instance: models.Model, model: type[models.Model]) -> Belonging:
+    """Return the row of an object, by what its model calls its key."""
+    fields = own_key_fields(model)
+    return Belonging(model, {str(f.column): json_of(f, getattr(instance, f.attname)) for f in fields})
 
 
 def places_of_object(instance: models.Model, related: bool | Collection[str] = False) -> list[Place]:

@@ -7,10 +7,10 @@ from typing import Any
 
 from django.db import models
 
-from bemi_django.admin.access.logged_models import LoggedModels, key_fields
+from bemi_django.admin.access.logged_models import LoggedModels
 from bemi_django.admin.access.masks import MASK, Masks
 from bemi_django.admin.access.own_events import Unmasked
-from bemi_django.log.keys import key_of
+from bemi_django.log.keys import key_fields, key_of
 from bemi_django.log.places import Place
 from bemi_django.masking.sql_literals import redact_literals
 from bemi_django.models import Change

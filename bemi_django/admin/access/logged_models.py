@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from django.apps import apps
@@ -11,6 +11,7 @@ from django.db import InterfaceError, OperationalError, connections, models, rou
 
 from bemi_django import conf
 from bemi_django.exceptions import UnknownDatabase
+from bemi_django.log.keys import key_fields
 from bemi_django.log.live.column_names import ColumnNames, PresentNames
 from bemi_django.log.live.name_catalog import altered_tables, names_at, read_names
 from bemi_django.log.places import Place, alias_of, places_of, renamed_columns, table_name
@@ -209,21 +210,15 @@ def _matches(place: Place, patterns: Iterable[str]) -> bool:
     return any(matches(pattern, f"{place.schema}.{place.table}") for pattern in patterns)
 
 
-def key_fields(model: type[models.Model]) -> Sequence[Any]:
-    """Return the fields of a model's primary key: one, or several if the key is composite."""
-    fields: Sequence[Any] = getattr(model._meta, "pk_fields", [model._meta.pk])
-    return fields
-
-
 def parse_key(model: type[models.Model], key: str | None) -> Any:
     """Return the Python value of a primary key that the log has as text.
 
     Args:
         model: The model whose key it is.
-        key: The key; that of a composite primary key is a JSON array of texts.
+        key: The key; one of several columns is a JSON array of texts.
 
     Returns:
-        The value (a tuple for a composite key), or None if the model cannot have such a key.
+        The value (a tuple for one of several columns), or None if the model cannot have such a key.
     """
     if key is None:
         return None

@@ -11,9 +11,10 @@ from typing import Any
 from django.db import models
 
 from bemi_django.admin.access.context_keys import ContextKeys
-from bemi_django.admin.access.logged_models import LoggedModels, key_fields
+from bemi_django.admin.access.logged_models import LoggedModels
 from bemi_django.admin.access.rows.field_sources import field_sources
 from bemi_django.disclosure.keys_in_rows import holds_value
+from bemi_django.log.keys import key_fields
 from bemi_django.log.live.key_columns import key_columns
 from bemi_django.log.places import Place
 from bemi_django.masking.patterns import Pattern, may_name, parse

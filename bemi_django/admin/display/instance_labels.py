@@ -23,13 +23,12 @@ from django.db import (
 )
 from django.db.models import prefetch_related_objects
 
-from bemi_django.admin.access.logged_models import key_fields
 from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.access.rows.guarded_queries import guarded
 from bemi_django.admin.access.rows.readable_parts import readable_parts
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.values.turned_text import in_order
-from bemi_django.log.keys import key_of
+from bemi_django.log.keys import key_fields, key_of
 
 #: How far ``__str__`` is followed from relation to relation.
 _DEPTH = 4

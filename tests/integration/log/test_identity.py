@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import models, transaction
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from bemi_django.erasure.objects import targets_of_instance
+from bemi_django.exceptions import BemiError
 from bemi_django.log.blame import blame
 from bemi_django.log.conditions import in_span
 from bemi_django.log.identity import key_spans
@@ -16,6 +18,7 @@ from bemi_django.log.object_changes import TableLog
 from bemi_django.models import Change
 from bemi_django.schema import tracking
 from sample_project.todos.models import Todo
+from tests.support.passing_models import meta_of, passing_models
 from tests.support.pipeline import Drain
 from tests.support.project_database import execute
 
@@ -66,6 +69,66 @@ def test_a_row_that_comes_back_is_the_same(drain: Drain) -> None:
         "DELETE",
         "CREATE",
     ]
+
+
+def other_keys() -> list[type[models.Model]]:
+    """Declare models whose keys are not those of their tables."""
+
+    class Parted(models.Model):  # noqa: DJ008
+        day = models.DateField()
+        name = models.CharField(max_length=9)
+        Meta = meta_of('keys"."parted', managed=False)
+
+    class Numbered(models.Model):  # noqa: DJ008
+        name = models.CharField(max_length=9)
+        code = models.CharField(max_length=9, primary_key=True)
+        Meta = meta_of('keys"."numbered', managed=False)
+
+    class Loose(models.Model):  # noqa: DJ008
+        name = models.CharField(max_length=9)
+        code = models.CharField(max_length=9, primary_key=True)
+        Meta = meta_of('keys"."loose', managed=False)
+
+    return [Parted, Numbered, Loose]
+
+
+OTHER_KEYS = """
+CREATE TABLE keys.parted (id int, day date, name text, PRIMARY KEY (day, id)) PARTITION BY RANGE (day);
+CREATE TABLE keys.all_days PARTITION OF keys.parted DEFAULT;
+CREATE TABLE keys.numbered (number int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, code text UNIQUE, name text);
+CREATE TABLE keys.loose (code text, name text)
+"""
+
+
+def test_a_row_is_found_where_the_key_of_its_table_is_not_that_of_its_model(
+    drain: Drain, settings: Any
+) -> None:
+    settings.BEMI_INCLUDE = ["public.*", "keys.*"]
+    try:
+        with passing_models(other_keys, "keys") as (parted, numbered, loose):
+            execute(OTHER_KEYS)
+            tracking.sync()
+            found: list[Any] = [parted(pk=1, day="2030-01-02", name="a")]
+            # The key that the table has of another row is what the model calls the key of this one.
+            found += [model(pk=key, name="a") for model in (numbered, loose) for key in ("2", "1")]
+            for row in found:
+                row.save(force_insert=True)
+                type(row).objects.filter(pk=row.pk).update(name="b")
+            drain()
+            for row in found:
+                changes = Change.objects.for_object(row)
+                assert [change.operation for change in changes] == ["CREATE", "UPDATE"], row
+                assert {change.object for change in changes} == {row}
+                bare = type(row)(pk=row.pk)
+                assert list(Change.objects.for_object(bare)) == list(changes)
+                if not isinstance(row, loose):
+                    assert blame(bare)["name"].change == blame(row)["name"].change == changes.last()
+                with pytest.raises(BemiError, match="is not that of"):
+                    targets_of_instance(bare, "default")
+            (target,) = targets_of_instance(found[0], "default")
+            assert [span.key for span in target.spans] == ['["2030-01-02", 1]']
+    finally:
+        execute("DROP SCHEMA IF EXISTS keys CASCADE")
 
 
 def act(rows: dict[int, int], step: int, what: str, one: int, two: int) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import partial
+from functools import partial, reduce
+from operator import attrgetter, or_
 from typing import Any, NamedTuple
 
 from django.db import InterfaceError, OperationalError, models
+from django.db.models import Q
 
 from bemi_django.admin.access.logged_models import LoggedModel, parse_key
 from bemi_django.admin.access.rows.guarded_queries import guarded
 from bemi_django.admin.access.rows.readable_parts import readable_parts
 from bemi_django.admin.access.rows.unread_rows import present_keys, unread_row
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.log.keys import json_of
+from bemi_django.log.keys import json_of, key_fields, own_key_fields
 
 
 class LiveRows(NamedTuple):
@@ -65,7 +67,7 @@ def rows_by_value(
         values: The values, as JSON has them.
         viewer: The user who sees labels of the rows.
     """
-    if field.primary_key:
+    if key_fields(logged.model) == [field]:
         by_text = {str(value): value for value in values}
         return {by_text[key]: row for key, row in live_instances(logged, by_text, viewer).items()}
     rows = with_related(logged.model._base_manager.using(logged.alias), viewer)
@@ -99,6 +101,7 @@ def _rows(
 ) -> tuple[dict[Any, models.Model], list[Any]]:
     """Return rows by their keys, and the keys of which some cannot be read."""
     plain = whole = logged.model._base_manager.using(logged.alias)
+    names = [field.name for field in key_fields(logged.model)]
     if logged.model._meta.auto_created:
         whole = whole.select_related(*ends_of(logged.model))
     elif viewer is not None:
@@ -108,7 +111,7 @@ def _rows(
     for part, found in readable_parts(keys, partial(_by_key, whole)):
         if found is None and not logged.model._meta.auto_created:
             # One of them has a value that cannot be read, but is there all the same.
-            found = _by_key(plain.only("pk"), part)
+            found = _by_key(plain.only(*names), part)
         doubtful += part if found is None else ()
         rows |= found or {}
     return rows, doubtful
@@ -118,7 +121,14 @@ def _by_key(rows: models.QuerySet[Any], keys: Sequence[Any]) -> dict[Any, models
     """Return rows by their keys, or None if one cannot be read."""
     try:
         with guarded(rows.db):
-            return {row.pk: row for row in rows.filter(pk__in=keys)}
+            fields = key_fields(rows.model)
+            if fields == own_key_fields(rows.model):
+                return {row.pk: row for row in rows.filter(pk__in=keys)}
+            # The key of the table is another one.
+            names = [field.attname for field in fields]
+            values = keys if len(names) > 1 else [[key] for key in keys]
+            wanted = reduce(or_, (Q(**dict(zip(names, value, strict=True))) for value in values))
+            return {attrgetter(*names)(row): row for row in rows.filter(wanted)}
     except (InterfaceError, OperationalError):
         raise
     except Exception:

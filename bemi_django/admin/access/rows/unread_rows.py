@@ -11,9 +11,10 @@ from django.db import InterfaceError, OperationalError, models
 from django.db.models import Case, Q, Value, When
 from django.db.models.functions import Cast
 
-from bemi_django.admin.access.logged_models import LoggedModel, key_fields
+from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.rows.guarded_queries import guarded
 from bemi_django.admin.access.rows.readable_parts import readable_parts
+from bemi_django.log.keys import key_fields
 
 
 def present_keys(logged: LoggedModel, keys: Sequence[str]) -> set[str]:

@@ -7,12 +7,11 @@ from typing import Any
 
 from django.db import models
 
-from bemi_django.admin.access.logged_models import key_fields
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.search.change_reader import prune
 from bemi_django.admin.search.paging import nearest_change
 from bemi_django.log.change import ChangeQuerySet
-from bemi_django.log.keys import json_of, models_of
+from bemi_django.log.keys import json_of, key_fields, models_of
 from bemi_django.log.live.live_rows import find_row
 from bemi_django.log.live.row_session import row_session
 from bemi_django.log.places import place_of

@@ -51,7 +51,7 @@ def many_to_many_labels(
         The labels, or None if they are not permitted or there are too many later changes.
     """
     through = field.remote_field.through
-    value = parse_key(field.model, key)
+    value = parse_key(field.model, key) if instance is None else instance.pk
     if value is None or not viewer.may("view", field.related_model):
         return None
     ends = _ends(field, value, instance)

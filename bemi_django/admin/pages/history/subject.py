@@ -24,7 +24,7 @@ from bemi_django.admin.display.object_labels import (
 )
 from bemi_django.admin.search.paging import nearest_change
 from bemi_django.log.change import ChangeQuerySet
-from bemi_django.log.keys import key_of, key_of_value
+from bemi_django.log.keys import key_fields, key_of, key_of_value, own_key_fields
 from bemi_django.models import Change
 
 
@@ -99,7 +99,7 @@ def subject_of(viewer: Viewer, app_label: str, model_name: str, object_id: str) 
         raise PermissionDenied
     logged = LoggedModel(model, viewer.logged_models.alias(model))
     seen = viewer.changes().for_model(model).exclude(operation__in=("EVENT", "ERASED"))
-    for key in _keys(model, named):
+    for key in _keys(logged, named):
         found = live_rows(logged, [key], viewer)
         instance, unread = found.read.get(key), found.unread.get(key)
         newest = nearest_change(seen, [key])
@@ -140,9 +140,16 @@ def _named(app_label: str, model_name: str, object_id: str) -> tuple[type[models
     return model, key
 
 
-def _keys(model: type[models.Model], named: str) -> Iterator[str]:
+def _keys(logged: LoggedModel, named: str) -> Iterator[str]:
     """Yield the key of an address, which may be as the log writes it, or else as Django does."""
     yield named
+    model = logged.model
+    if key_fields(model) != own_key_fields(model):
+        # The key of the table is another one.
+        with suppress(Exception), guarded(logged.alias):
+            row = model._base_manager.using(logged.alias).filter(pk=named).first()
+            yield from [key_of(row)] if row is not None else []
+        return
     value = parse_key(model, named)
     with suppress(ArithmeticError, TypeError, ValueError):
         if value is not None and (key := key_of_value(model, value)) != named:

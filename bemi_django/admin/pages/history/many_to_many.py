@@ -83,13 +83,10 @@ def many_to_many_labels(
 
 
 def _names(viewer: Viewer, member: Any, alias: str, values: list[Any]) -> list[str]:
-    """Return the labels of the rows that a foreign key refers to; its values, if these are no keys."""
+    """Return the labels of the rows that a foreign key refers to."""
     target, model = member.target_field, member.related_model
-    if not target.primary_key:
-        is_hidden = str(target.column) in viewer.masks.hidden_fields(model)
-        return [MASK if is_hidden else str(value) for value in values]
-    names = labels(viewer, model, alias, set(values))
-    is_hidden = viewer.masks.hide_model_key(model)
+    names = labels(viewer, model, alias, target, set(values))
+    is_hidden = viewer.masks.hide_model_key(model) or target.column in viewer.masks.hidden_fields(model)
     return [names.get(value, f"#{MASK if is_hidden else value}") for value in values]
 
 

@@ -74,18 +74,21 @@ def for_object(
         session: A session on the database of the log; by default the one that the object is attached to.
 
     Raises:
-        ValueError: The object is detached and no session is given.
+        ValueError: The object is detached and no session is given, or has no relationship of a name.
     """
     session = session or object_session(instance)
     if session is None:
         raise ValueError("the object is detached: pass session=, a session on the database of the log")
     mapper = inspect(instance).mapper
+    named = {related} if isinstance(related, str) else set() if isinstance(related, bool) else set(related)
+    if unknown := named - {relationship.key for relationship in mapper.relationships}:
+        raise ValueError(f"{mapper.class_.__name__} has no relationship {', '.join(sorted(unknown))}")
     criteria = []
     for table in mapper.tables:
         key = key_text([value_of(mapper, instance, column) for column in table.primary_key.columns])
         criteria.append(changes_of_row(SessionLog(session, _of(table, database)), key))
     for relationship in mapper.relationships:
-        if related is True or relationship.key in (related or ()):
+        if related is True or relationship.key in named:
             criteria += _referring(mapper, instance, relationship, database)
     return or_(*criteria)
 

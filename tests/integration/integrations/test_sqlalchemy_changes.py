@@ -211,6 +211,8 @@ def test_an_object_and_what_refers_to_it(drain: Drain, session: Any) -> None:
         assert found(session, log.for_object(mapped, related=related)) == ids(
             changes.for_object(todo, related=["tags"])
         )
+    with pytest.raises(ValueError, match="no relationship tag$"):
+        log.for_object(mapped, related=["tag"])
     shop = session.get(_Category, category.pk)
     children = found(session, log.for_object(shop, related=True, database=changes.latest("id").database))
     assert children == ids(changes.for_object(category, related=True)) and len(children) == 2

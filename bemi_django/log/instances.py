@@ -13,7 +13,7 @@ from bemi_django.exceptions import NoModel
 from bemi_django.log.keys import key_fields
 from bemi_django.log.live.name_catalog import column_names
 from bemi_django.log.lossless_json import dumps, hstore, loads
-from bemi_django.log.places import Place, alias_of, model_of
+from bemi_django.log.places import Place, alias_of, model_of, rows_of
 from bemi_django.schema import tenancy
 from bemi_django.schema.sql import quote
 
@@ -22,7 +22,7 @@ def live_instance(change: Any) -> models.Model | None:
     """Return the live object of a change, or None if its row no longer exists. Raises NoModel."""
     instance = instance_of(change, change.after or change.before)
     found: models.Model | None = (
-        type(instance)._base_manager.using(instance._state.db).filter(pk=instance.pk).first()
+        rows_of(type(instance), alias_of(change.database)).filter(pk=instance.pk).first()
     )
     return found
 
@@ -42,7 +42,7 @@ def instance_with_key(place: Place, primary_key: str | None) -> models.Model | N
         values = loads(primary_key or "") if len(fields) > 1 else [primary_key]
         key = {field.attname: value for field, value in zip(fields, values, strict=True)}
         with transaction.atomic(using=alias):
-            found: models.Model | None = model._base_manager.using(alias).filter(**key).first()
+            found: models.Model | None = rows_of(model, alias).filter(**key).first()
     except (DataError, TypeError, ValidationError, ValueError):
         return None
     return found

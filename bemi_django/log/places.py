@@ -98,6 +98,14 @@ def models_at(database: str, places: Iterable[Place]) -> dict[Place, type[models
     return found
 
 
+def rows_of(model: type[models.Model], alias: str) -> models.QuerySet[Any]:
+    """Return all rows of a model's table, also those that a base manager of the project leaves out."""
+    if model._meta.base_manager_name:
+        return models.QuerySet(model, using=alias)
+    rows: models.QuerySet[Any] = model._base_manager.using(alias)
+    return rows
+
+
 def is_bookkeeping(place: Place) -> bool:
     """Tell whether a table holds records of Django about the work of others (``BEMI_BOOKKEEPING_TABLES``)."""
     name = f"{place.schema}.{place.table}"

@@ -51,6 +51,13 @@ class TagsField(RelatedField):  # type: ignore[type-arg]
         cls._meta.add_field(self)
 
 
+class Shut(models.Manager):  # type: ignore[type-arg]
+    """Leaves rows out, as where they are marked as deleted."""
+
+    def get_queryset(self) -> Any:
+        return super().get_queryset().none()
+
+
 class BareError(Exception):
     """What no code expects."""
 
@@ -147,9 +154,8 @@ def declare() -> list[type[models.Model]]:
         slug = models.ForeignKey(Slug, models.CASCADE, related_name="+")
         Meta = meta_of("badge")
 
-    for model, to, name in ((Token, Slug, "badges"), (Slug, Token, "tokens")):
-        between = models.ManyToManyField(to, through=Badge, related_name="+")
-        between.contribute_to_class(model, name)
+    models.ManyToManyField(Slug, through=Badge, related_name="+").contribute_to_class(Token, "badges")
+    models.ManyToManyField(Token, through=Badge, related_name="+").contribute_to_class(Slug, "tokens")
 
     class Base(models.Model):
         code = models.CharField(max_length=40, primary_key=True)
@@ -203,7 +209,8 @@ def declare() -> list[type[models.Model]]:
     class Door(models.Model):
         to = models.ForeignKey(Hidden, models.CASCADE)
         also = models.ManyToManyField(Hidden, related_name="+")
-        Meta = meta_of("door")
+        objects = Shut()
+        Meta = meta_of("door", base_manager_name="objects")
 
         def __str__(self) -> str:
             return f"Door {self.pk}"

@@ -16,6 +16,7 @@ from bemi_django.admin.access.rows.readable_parts import readable_parts
 from bemi_django.admin.access.rows.unread_rows import present_keys, unread_row
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.log.keys import json_of, key_fields, own_key_fields
+from bemi_django.log.places import rows_of
 
 
 class LiveRows(NamedTuple):
@@ -70,7 +71,7 @@ def rows_by_value(
     if key_fields(logged.model) == [field]:
         by_text = {str(value): value for value in values}
         return {by_text[key]: row for key, row in live_instances(logged, by_text, viewer).items()}
-    rows = with_related(logged.model._base_manager.using(logged.alias), viewer)
+    rows = with_related(rows_of(logged.model, logged.alias), viewer)
     read = partial(_by_value, rows, field)
     found = {
         value: row
@@ -100,7 +101,7 @@ def _rows(
     logged: LoggedModel, keys: list[Any], viewer: Viewer | None
 ) -> tuple[dict[Any, models.Model], list[Any]]:
     """Return rows by their keys, and the keys of which some cannot be read."""
-    plain = whole = logged.model._base_manager.using(logged.alias)
+    plain = whole = rows_of(logged.model, logged.alias)
     names = [field.name for field in key_fields(logged.model)]
     if logged.model._meta.auto_created:
         whole = whole.select_related(*ends_of(logged.model))

@@ -15,12 +15,13 @@ from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.rows.guarded_queries import guarded
 from bemi_django.admin.access.rows.readable_parts import readable_parts
 from bemi_django.log.keys import key_fields
+from bemi_django.log.places import rows_of
 
 
 def present_keys(logged: LoggedModel, keys: Sequence[str]) -> set[str]:
     """Return which keys, as the log writes them, are those of rows that exist."""
     conditions = {key: found for key in keys if (found := _condition(logged.model, key)) is not None}
-    rows = logged.model._base_manager.using(logged.alias)
+    rows = rows_of(logged.model, logged.alias)
     present: set[str] = set()
     for _part, those in readable_parts(list(conditions), partial(_present, rows, conditions)):
         present |= those or set()

@@ -16,6 +16,7 @@ from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.query_plans import TimedOut, bitmap_scan_only
 from bemi_django.log.belongings import generic_link
 from bemi_django.log.keys import json_of
+from bemi_django.log.places import rows_of
 
 #: With more later changes than this, the members at a moment are not shown.
 _MOST = 5000
@@ -60,7 +61,7 @@ def many_to_many_labels(
     holds, other = ends.holds, ends.member.column
     members: dict[str, Any] = {}
     if instance is not None:
-        rows = through._base_manager.using(alias).filter(**ends.rows)
+        rows = rows_of(through, alias).filter(**ends.rows)
         members = {str(row.pk): json_of(ends.member, getattr(row, ends.member.attname)) for row in rows}
     if moment is not None:
         later = (

@@ -25,6 +25,7 @@ from bemi_django.admin.display.object_labels import (
 from bemi_django.admin.search.paging import nearest_change
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.keys import key_fields, key_of, key_of_value, own_key_fields
+from bemi_django.log.places import rows_of
 from bemi_django.models import Change
 
 
@@ -147,7 +148,7 @@ def _keys(logged: LoggedModel, named: str) -> Iterator[str]:
     if key_fields(model) != own_key_fields(model):
         # The key of the table is another one.
         with suppress(Exception), guarded(logged.alias):
-            row = model._base_manager.using(logged.alias).filter(pk=named).first()
+            row = rows_of(model, logged.alias).filter(pk=named).first()
             yield from [key_of(row)] if row is not None else []
         return
     value = parse_key(model, named)

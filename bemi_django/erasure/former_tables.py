@@ -128,7 +128,7 @@ def _former(target: Target, time: FormerTime, spans: list[KeySpan]) -> Target:
         during=time.during(target),
         halves=(),
         texts=tuple(dict.fromkeys((*target.texts, *texts))),
-        reason=", ".join(filter(None, (target.reason, f"a former name of {target.name}"))),
+        reasons=(*target.reasons, f"a former name of {target.name}"),
         present=target.present or target.place,
     )
 

@@ -51,7 +51,7 @@ class PlannedTable(NamedTuple):
     def __str__(self) -> str:
         what = f"{self.changes} changes of {self.rows} rows" if self.changes else "nothing left to erase"
         columns = f": {', '.join(self.columns)}" if self.changes else ""
-        reason = f" ({self.target.reason})" if self.target.reason else ""
+        reason = f" ({', '.join(self.target.reasons)})" if self.target.reasons else ""
         return f"{self.target.name}{reason}: {what}{columns}"
 
 

@@ -171,8 +171,8 @@ class Dependents:
             yield BelongingColumns(child, columns, others, field.remote_field.on_delete is models.CASCADE)
 
 
-def _said(columns: tuple[str, ...]) -> str:
-    return f"refers by {' and '.join(columns)}"
+def _said(columns: tuple[str, ...]) -> tuple[str, ...]:
+    return (f"refers by {' and '.join(columns)}",)
 
 
 def _is_cascade(child: Place, columns: tuple[str, ...]) -> bool:

@@ -61,7 +61,7 @@ class Target(NamedTuple):
         kept: The columns of the key, and those by which its rows refer to others.
         spans: The keys that the row had.
         values: ``{column: value}``: rows with all of them, before or after a change.
-        reason: Why its rows are among them, for the plan.
+        reasons: Why its rows are among them, for the plan.
         texts: Keys, and values by which its rows refer to others, that look like numbers and are texts.
         key: The columns of the key, by all names that they had.
         references: All columns by which its rows refer to the object, or to others like it.
@@ -74,7 +74,7 @@ class Target(NamedTuple):
     kept: tuple[str, ...]
     spans: tuple[KeySpan, ...] = ()
     values: tuple[Mapping[str, Any], ...] = ()
-    reason: str = ""
+    reasons: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     key: tuple[str, ...] = ()
     references: tuple[tuple[str, ...], ...] = ()
@@ -136,12 +136,11 @@ class Target(NamedTuple):
         values = [*self.values, *(each for each in other.values if each not in self.values)]
         kept = dict.fromkeys((*self.kept, *other.kept))
         texts = dict.fromkeys((*self.texts, *other.texts))
-        reasons = dict.fromkeys(filter(None, (self.reason, other.reason)))
         return self._replace(
             kept=tuple(kept),
             spans=tuple(dict.fromkeys((*self.spans, *other.spans))),
             values=tuple(values),
-            reason=", ".join(reasons),
+            reasons=tuple(dict.fromkeys((*self.reasons, *other.reasons))),
             texts=tuple(texts),
             references=tuple(dict.fromkeys((*self.references, *other.references))),
             halves=tuple(dict.fromkeys((*self.halves, *other.halves))),

@@ -44,7 +44,7 @@ def from_json(found: Iterable[Mapping[str, Any]]) -> list[Target]:
             tuple(each["kept"]),
             tuple(_span(**span) for span in each["spans"]),
             tuple(each["values"]),
-            each["reason"],
+            tuple(each["reasons"]),
             tuple(each["texts"]),
             tuple(each["key"]),
             tuple(map(tuple, each.get("references", ()))),

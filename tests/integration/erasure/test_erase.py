@@ -268,7 +268,8 @@ def test_verify_takes_erased_values_for_no_differences(ann: User, bemi: Bemi, dr
 def letters(drain: Drain) -> Iterator[None]:
     """A table whose rows refer to categories and are not deleted with them."""
     execute(
-        "CREATE TABLE letter (id int PRIMARY KEY, category_id bigint REFERENCES shop_category, text text)"
+        "CREATE TABLE letter (id int PRIMARY KEY, category_id bigint REFERENCES shop_category, text text, "
+        "answers int REFERENCES letter ON DELETE CASCADE)"
     )
     tracking.sync()
     yield
@@ -358,7 +359,7 @@ def test_rows_are_followed_while_they_referred_to_nobody(
     assert disclosed.count("draft of ann") == 4 and "found by ann" in disclosed
     assert not any(text in disclosed for text in ("now of bob", "later of bob", "written by bob", "carl"))
     plan = bemi("erase", *asked, "--dry-run")
-    assert "public.letter (refers by category_id): 17 changes of 5 rows: text" in plan
+    assert "public.letter (refers by category_id, refers by answers): 17 changes of 5 rows: text" in plan
     others = "public.letter: 2 of these rows referred to something else, too, or may have"
     assert f"{others}; what they had then stays" in plan
     bemi("erase", *asked, *REASON)

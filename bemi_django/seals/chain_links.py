@@ -12,7 +12,12 @@ from bemi_django.wire.ids import ordinal_in
 
 #: The ordinal of a gap, which is written before the chain begins again or ends.
 _GAP = 0xFFFFFFFF
-_HEAD = "SELECT number, hash FROM _bemi.chains WHERE name = %s"
+# Pages show the time of the head.
+_HEAD = """
+SELECT number, hash, number = 0 OR EXISTS (
+    SELECT FROM _bemi.links l WHERE (l.chain, l.number, l.sealed_at) = (c.name, c.number, c.sealed_at))
+FROM _bemi.chains c WHERE name = %s
+"""
 
 
 class ChainLinks:
@@ -53,7 +58,7 @@ class ChainLinks:
     def _require_head(self, cursor: Any) -> None:
         cursor.execute(_HEAD, [self.name])
         head = cursor.fetchone()
-        is_right = head is not None and (head[0], bytes(head[1])) == (self.number, self._hash)
+        is_right = head is not None and (head[0], bytes(head[1]), head[2]) == (self.number, self._hash, True)
         if not is_right and not self._is_wrong:
             # It may be asked for again.
             self._is_wrong = True

@@ -177,7 +177,9 @@ class Superuser:
         place = self._chance.randrange(10_000)
         heads = "SELECT name FROM _bemi.chains ORDER BY 1"
         head = f"({heads} OFFSET {place} % (SELECT count(*) FROM _bemi.chains) LIMIT 1)"
-        change = self._chance.choice(("name = 'other'", "number = number - 1", "hash = sha256(hash)", ""))
+        change = self._chance.choice(
+            ("name = 'other'", "number = number - 1", "hash = sha256(hash)", "sealed_at = now()", "")
+        )
         what = f"UPDATE _bemi.chains SET {change}" if change else "DELETE FROM _bemi.chains"
         return f"{what} WHERE name = {head} AND number > 0"
 

@@ -74,6 +74,18 @@ def story(site: Site, browser: Any, session: Any) -> None:
     site.execute("UPDATE todo SET is_completed = true WHERE id = 2")
     site.execute("DELETE FROM todo WHERE task = 'Water the plants'")
     site.arrived(7)
+    # What the first request has started: a task, and a request of that.
+    first = """SELECT context ->> 'request_id' FROM changes WHERE "table" = 'todo' ORDER BY id LIMIT 1"""
+    request = site.execute(first)[0][0]
+    write = (
+        "BEGIN; SELECT set_config('bemi.context', %s, true); UPDATE tag SET name = name WHERE id = 1; COMMIT"
+    )
+    for context in (
+        {"request_id": request, "task": "remind", "task_id": "t1"},
+        {"request_id": "r2", "parent_request_id": request, "task_id": "t1", "endpoint": "/api/mail/"},
+    ):
+        site.execute(write, [json.dumps(context)])
+    site.arrived(4, "tag")
 
 
 def test_changes_arrive_are_filtered_and_opened(visit: Visitor, story: None) -> None:
@@ -107,6 +119,8 @@ def test_an_action_is_unfolded_and_its_request_copied_as_sql(visit: Visitor, sto
     visit.page.get_by_text("Copied").wait_for()
     copied = visit.page.evaluate("navigator.clipboard.readText()")
     assert copied.startswith("BEGIN;") and 'INSERT INTO "public"."todo"' in copied
+    visit.follow(visit.page.locator(".bemi-trace").get_by_role("link", name="/api/mail/"))
+    visit.page.go_back()
     visit.follow(visit.page.locator(".bemi-known").get_by_role("link", name="POST", exact=True))
     assert "method" in visit.page.locator(".bemi-chip").inner_text()
 

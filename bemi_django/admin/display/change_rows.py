@@ -16,6 +16,7 @@ from bemi_django.admin.display.site_time import ago
 from bemi_django.admin.display.values.formatter import Formatter
 from bemi_django.admin.display.values.moments import MOMENT
 from bemi_django.admin.display.values.shown_value import ShownValue, from_difference, told_apart
+from bemi_django.admin.display.values.text_lists import comma_list
 from bemi_django.log.values.field_columns import columns_of
 from bemi_django.models import Change
 
@@ -153,10 +154,21 @@ def _event(context: dict[str, Any], formatter: Formatter) -> list[Brief]:
     details = context.get("details")
     named = {"event": context.get("event"), **(details if isinstance(details, dict) else {})}
     return [
-        _brief(name, None, formatter.show(None, name, value), name)
+        _brief(name, None, _detail(name, value, formatter), name)
         for name, value in named.items()
         if value is not None
     ]
+
+
+def _detail(name: str, value: Any, formatter: Formatter) -> ShownValue:
+    """Return a detail of an event: a list of plain values, or of named ones, without the signs of JSON."""
+    parts = list(value.values()) if isinstance(value, dict) else value
+    if not parts or not isinstance(parts, list) or any(isinstance(part, (dict, list)) for part in parts):
+        return formatter.show(None, name, value)
+    texts = [formatter.show(None, name, part).text for part in parts]
+    if isinstance(value, dict):
+        texts = [f"{key} {text}" for key, text in zip(value, texts, strict=True)]
+    return ShownValue("text", comma_list(texts))
 
 
 def _rank(value: ColumnValue) -> int:

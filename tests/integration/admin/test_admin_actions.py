@@ -247,12 +247,14 @@ def test_neighbouring_transactions_of_a_request_are_one_line(admin: Client) -> N
     record(1, **request)
     record(2)
     record(3, ordinal=0, **request)
-    record(3, ordinal=1, **request)
+    record(3, ordinal=1, context={**request["context"], "task": "mail", "task_id": "t"})
     record(4, context={"command": "rank"})
     assert numbers(admin) == [[4], [1, 3, 3], [2]]
     assert [line.action.transactions for line in lines(admin)] == [1, 2, 1]
     _command, of_request, _other = lines(admin)
     assert of_request.url == f"{LIST}request/?id=r" and of_request.whole == "Whole request"
+    # Who has begun it has published the task.
+    assert of_request.actor.is_visitor
     assert (_command.url, _command.face) == (f"{LIST}transaction/{_command.last.pk}/", "machine")
 
 

@@ -73,9 +73,10 @@ def action_lines(actions: Sequence[AuditAction], viewer: Viewer) -> Iterator[Lis
     formatter = Formatter(viewer)
     learn(actions, formatter)
     for action in actions:
-        last = action.changes[-1]
+        # Who has begun it: tasks that a request has published are a part of it.
+        first, last = action.changes[0], action.changes[-1]
         run = shown_run_of(last, viewer)
-        actor = actors.actor_of(*action.changes)
+        actor = actors.actor_of(*action.changes[1:], first)
         yield ListedAction(
             action,
             last,
@@ -85,11 +86,11 @@ def action_lines(actions: Sequence[AuditAction], viewer: Viewer) -> Iterator[Lis
             actor,
             _face(actor),
             initials(actor.label),
-            where(last, viewer),
-            _same_endpoint(last, viewer),
+            where(first, viewer),
+            _same_endpoint(first, viewer),
             run.whole if run else _("Whole transaction"),
             sentence(action, viewer, objects, formatter),
-            reason_of(last, viewer),
+            reason_of(first, viewer) or reason_of(last, viewer),
             [listed[change.pk] for change in action.changes],
             action.total - len(action.changes),
         )

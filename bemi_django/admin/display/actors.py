@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from bemi_django.admin.display.values.turned_text import in_order
 from bemi_django.models import Change
 from bemi_django.wire import UNVERIFIED_KEY
 
+_BETWEEN = re.compile("[._@]")
 #: Keys that tell who and where.
 _NAMES = (
     "user_id",
@@ -58,6 +60,20 @@ class Actor(NamedTuple):
     def breakable(self) -> SafeString:
         """The label, which breaks between its words first."""
         return breakable(self.label)
+
+    @property
+    def face(self) -> str:
+        """What stands for it in a picture: ``person``, ``visitor``, ``machine`` or ``outside``."""
+        if self.is_outside:
+            return "outside"
+        if self.is_visitor:
+            return "visitor"
+        return "person" if self.is_person else "machine"
+
+    @property
+    def initials(self) -> str:
+        """Two letters that stand for a name."""
+        return "".join(word[0] for word in _BETWEEN.sub(" ", self.label).split()[:2]).upper()
 
 
 class Actors:

@@ -86,7 +86,7 @@ def test_a_transaction_is_one_line_with_a_sentence(admin: Client, django_user_mo
     (line,) = lines(admin)
     assert plain(line.sentence) == "created todo Sleep with 2 tags, changed name of 2 tags"
     assert (line.actor.label, line.where, line.reason) == ("dev.dana", "POST /todos/", "Black Friday")
-    assert (line.action.total, len(line.rows), line.hidden, line.initials) == (5, 5, 0, "DD")
+    assert (line.action.total, len(line.rows), line.hidden, line.actor.initials) == (5, 5, 0, "DD")
     text = admin.get(LIST).content.decode()
     assert "1 action with 5 changes" in re.sub(r"\s+", " ", text)
     assert f'href="{LIST}timeline/todos/todo/{todo.pk}/">Sleep</a>' in line.sentence
@@ -255,7 +255,7 @@ def test_neighbouring_transactions_of_a_request_are_one_line(admin: Client) -> N
     assert of_request.url == f"{LIST}request/?id=r" and of_request.whole == "Whole request"
     # Who has begun it has published the task.
     assert of_request.actor.is_visitor
-    assert (_command.url, _command.face) == (f"{LIST}transaction/{_command.last.pk}/", "machine")
+    assert (_command.url, _command.actor.face) == (f"{LIST}transaction/{_command.last.pk}/", "machine")
 
 
 def walk(client: Client, query: str, direction: str) -> list[list[int]]:

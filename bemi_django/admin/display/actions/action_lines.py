@@ -35,8 +35,6 @@ class ListedAction(NamedTuple):
         day: The day of its last commit.
         ago: How long ago that was.
         actor: Who did it.
-        face: What stands for the actor: ``person``, ``machine`` or ``outside``.
-        initials: The first letters of a person's name.
         where: The endpoint, task, command or program.
         same_endpoint: The query string of the list of all changes by its endpoint, or nothing.
         whole: What the link to its page is called.
@@ -53,8 +51,6 @@ class ListedAction(NamedTuple):
     day: date
     ago: str
     actor: Actor
-    face: str
-    initials: str
     where: str
     same_endpoint: str
     whole: str
@@ -84,8 +80,6 @@ def action_lines(actions: Sequence[AuditAction], viewer: Viewer) -> Iterator[Lis
             local(last.committed_at).date(),
             ago(last.committed_at),
             actor,
-            _face(actor),
-            initials(actor.label),
             where(first, viewer),
             _same_endpoint(first, viewer),
             run.whole if run else _("Whole transaction"),
@@ -106,17 +100,3 @@ def _same_endpoint(change: Change, viewer: Viewer) -> str:
     found = change.context.get("endpoint")
     is_shown = isinstance(found, str) and found and not viewer.masks.hide_context_key("endpoint")
     return f"?{urlencode({'endpoint': found})}" if is_shown else ""
-
-
-def initials(name: str) -> str:
-    """Return two letters that stand for a name."""
-    words = [word for word in name.replace(".", " ").replace("_", " ").replace("@", " ").split() if word]
-    return "".join(word[0] for word in words[:2]).upper()
-
-
-def _face(actor: Actor) -> str:
-    if actor.is_outside:
-        return "outside"
-    if actor.is_visitor:
-        return "visitor"
-    return "person" if actor.is_person else "machine"

@@ -85,7 +85,7 @@ def story(site: Site, browser: Any, session: Any) -> None:
     )
     for started in ({"task": "remind"}, request):
         site.execute(write, [json.dumps({**first, "task_id": "t1", **started})])
-    site.arrived(4, "tag")
+    site.arrived(6, "tag")
 
 
 def test_changes_arrive_are_filtered_and_opened(visit: Visitor, story: None) -> None:
@@ -119,7 +119,7 @@ def test_an_action_is_unfolded_and_its_request_copied_as_sql(visit: Visitor, sto
     visit.page.get_by_text("Copied").wait_for()
     copied = visit.page.evaluate("navigator.clipboard.readText()")
     assert copied.startswith("BEGIN;") and 'INSERT INTO "public"."todo"' in copied
-    visit.follow(visit.page.locator(".bemi-trace").get_by_role("link", name="/api/mail/", exact=False))
+    visit.follow(visit.page.locator(".bemi-trace").get_by_role("link", name="/api/mail/"))
     visit.page.go_back()
     visit.follow(visit.page.locator(".bemi-known").get_by_role("link", name="POST", exact=True))
     assert "method" in visit.page.locator(".bemi-chip").inner_text()

@@ -29,13 +29,17 @@ from bemi_django.log.values.json_values import (
 )
 from bemi_django.log.values.value_forms import forms_of
 
-#: What stands for a key in the name of an endpoint: ``<id>``, as changes are counted, or as a route has it.
-_KEY_IN_ENDPOINT = re.compile(r"/<[^<>/]+>")
+#: What stands for a part in the name of an endpoint: ``<id>``, as changes are counted, or as a route has it.
+_PART_OF_ENDPOINT = re.compile(r"/<([^<>/]+)>")
 #: What stands for anything that follows.
 _ANYTHING = "*"
 #: Under this name, ``unavailable`` has the side of a change that was erased, unless both were.
 ERASED_SIDES = "erased_sides"
-_KEYS = "/([0-9]+|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{16,})"
+_UUID = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+#: The keys that are counted as ``<id>``.
+_KEYS = f"([0-9]+|{_UUID}|[0-9a-fA-F]{{16,}})"
+#: What the converters of a route take; others take anything but a slash.
+_CONVERTERS = {"int:": "[0-9]+", "uuid:": _UUID, "path:": ".+"}
 
 
 class HasKey(Func):
@@ -80,15 +84,23 @@ def outside() -> Q:
 def at_endpoint(endpoint: str) -> Q:
     """Return the condition for changes made at an endpoint, or by a route.
 
-    Each ``<id>``, or ``<int:pk>``, stands for any key, and ``*`` at the end for anything that follows.
+    ``<id>`` stands for a key that is a number, a UUID or hexadecimal, ``<int:pk>`` or ``<slug>`` for what a
+    route takes in its place, and ``*`` at the end for anything that follows.
     """
     condition = Q(context__contains={"endpoint": endpoint}) | Q(context__contains={"route": endpoint})
     if is_one_endpoint(endpoint):
         return condition
     begin, is_open = endpoint.removesuffix(_ANYTHING), endpoint.endswith(_ANYTHING)
-    parts = map(re.escape, _KEY_IN_ENDPOINT.split(begin))
-    condition |= _matches("endpoint", f"^{_KEYS.join(parts)}{'' if is_open else '$'}")
+    parts = _PART_OF_ENDPOINT.split(begin)
+    pattern = "".join(f"/{_taken_by(part)}" if n % 2 else re.escape(part) for n, part in enumerate(parts))
+    condition |= _matches("endpoint", f"^{pattern}{'' if is_open else '$'}")
     return condition | _matches("route", f"^{re.escape(begin)}") if is_open else condition
+
+
+def _taken_by(part: str) -> str:
+    """Return the pattern of what a part of a route takes, given without its brackets."""
+    converter, colon, _name = part.partition(":")
+    return _KEYS if part == "id" else _CONVERTERS.get(converter + colon, "[^/]+")
 
 
 def _matches(key: str, pattern: str) -> Q:
@@ -99,7 +111,7 @@ def _matches(key: str, pattern: str) -> Q:
 
 def is_one_endpoint(endpoint: str) -> bool:
     """Return whether nothing in the text of an endpoint stands for anything else."""
-    return not endpoint.endswith(_ANYTHING) and _KEY_IN_ENDPOINT.search(endpoint) is None
+    return not endpoint.endswith(_ANYTHING) and _PART_OF_ENDPOINT.search(endpoint) is None
 
 
 def bookkeeping() -> Q:

@@ -170,6 +170,13 @@ def test_filters_narrow_the_list_down_and_combine(admin: Client) -> None:
     assert listed(admin, "?endpoint=/a*&not_endpoint=/a/12/*") == [3, 1]
     assert listed(admin, "?endpoint=a/*") == listed(admin, "?endpoint=/a/%3Cpk%3E/*") == [6]
     assert listed(admin, "?endpoint=/a/%3Cint:pk%3E/edit/") == listed(admin, "?endpoint=/a/<id>/edit/") == [6]
+    record(7, context={"endpoint": "/a/red-lamp/edit/"})
+    parts = ("<id>", "<int:pk>", "<uuid:x>", "<pk>", "<slug:slug>", "<path:path>")
+    found = [listed(admin, f"?endpoint=/a/{part}/edit/") for part in parts]
+    assert found == [[6], [6], [], [7, 6], [7, 6], [7, 6]]
+    assert listed(admin, "?endpoint=/<path:all>/edit/") == [7, 6] and not listed(
+        admin, "?endpoint=/<all>/edit/"
+    )
     page = admin.get(f"{LIST}?endpoint=/a/12/&view=rows")
     endpoint, query = page.context["below"]
     assert endpoint == "/a/12/" and listed(admin, query.removesuffix("&view=rows")) == [6]

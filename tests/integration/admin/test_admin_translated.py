@@ -11,7 +11,7 @@ from django.apps import apps
 from django.conf import settings
 from django.test import Client
 
-from bemi_django.models import Change
+from bemi_django.models import AlertRule, Change
 from sample_project.todos.models import Tag, Todo
 from tests.support.audit import LIST, record
 from tests.support.marked_texts import english, speak_marked
@@ -20,7 +20,8 @@ pytestmark = pytest.mark.django_db(databases=["default", "other"])
 
 #: Names that are the same in all languages, and examples of what is searched for.
 NAMES = {"SQL", "JSON", "Lines", "CSV", "Parquet", "UTC", "Enter", "ID", "shop", "public", "todos"}
-NAMES |= {"pk", "migrations", "night", "nobody", "nothing", "soon", "root"}
+# "True" is of Django's own list.
+NAMES |= {"True", "pk", "migrations", "night", "nobody", "nothing", "soon", "root"}
 OPERATIONS = ("TRUNCATE", "SKIPPED", "GAP", "BASELINE", "ERASED", "EVENT")
 EVENTS = (
     "viewed",
@@ -33,6 +34,7 @@ EVENTS = (
     "login_failed",
 )
 
+RULES = "/admin/bemi_django/alertrule/"
 PAGES = [
     "",
     "?view=rows",
@@ -113,7 +115,7 @@ def test_no_text_of_a_page_is_english(
     monkeypatch: pytest.MonkeyPatch,
     settings: Any,
 ) -> None:
-    settings.BEMI_AS_OF_PATIENCE, settings.BEMI_ARCHIVE = 0, "/nowhere"
+    settings.BEMI_AS_OF_PATIENCE, settings.BEMI_ARCHIVE, settings.BEMI_ALERTS = 0, "/nowhere", True
     client.force_login(django_user_model.objects.get(username="root"))
     known = {*NAMES, *words_of_data()}
     known |= {word.casefold() for word in known} | {word.capitalize() for word in known}
@@ -132,4 +134,12 @@ def test_no_text_of_a_page_is_english(
         read(client.get(LIST + address, follow=True), page)
     for page, posted in POSTED:
         read(client.post(LIST + page, posted, follow=True), f"POST {page}")
+    rule = {"name": "zzz", "threshold": "0", "owner": "0", "recipients": "root", "url": "https://root.zzz/"}
+    for channel in AlertRule.Channel.values:
+        known.update(words(channel))
+        AlertRule.objects.create(kind="filter", channel=channel, **rule)
+    for kind in AlertRule.Kind.values:
+        read(client.post(f"{RULES}add/", {"kind": kind, "channel": "mail", "threshold": "0"}), f"POST {kind}")
+    for page in ("", *(f"{rule.pk}/change/" for rule in AlertRule.objects.all())):
+        read(client.get(RULES + page), RULES + page)
     assert found == {}

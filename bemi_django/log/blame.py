@@ -125,15 +125,12 @@ def blame_row(place: Place, primary_key: str, model: type[models.Model] | None =
         set_here |= hidden & _set_by(change, names)
         # What is stored of a masked column is not its value, but tells who has set it.
         concealed = (concealed & now.keys()) - erased - given.keys()
-        for column in concealed & (
-            now.keys() if change.operation in _FIRST else set_here | _set_by(change, names)
-        ):
-            given[column] = Blame(column, now[column], change, is_masked=True)
-        altered = _as_now(
-            place,
-            now,
-            {c: v for c, v in after.items() if c not in erased | hidden | concealed | given.keys()},
+        set_by = now.keys() if change.operation in _FIRST else set_here | _set_by(change, names)
+        given.update(
+            (column, Blame(column, now[column], change, is_masked=True)) for column in concealed & set_by
         )
+        known = after.keys() - erased - hidden - concealed - given.keys()
+        altered = _as_now(place, now, {column: after[column] for column in known})
         for column, value in {**after, **altered}.items():
             if column in given or column in concealed or column not in now:
                 continue

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.auth import get_user_model
-from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.fields import ArrayField, DateRangeField, DateTimeRangeField
 from django.core.files.storage import FileSystemStorage
 from django.db import connection, models
 from django.template.loader import render_to_string
@@ -54,6 +54,20 @@ class Size(models.IntegerChoices):
         (models.JSONField(choices=[("a", "A")]), {"a": [1]}, "json", '{\n  "a": [\n    1\n  ]\n}'),
         (models.DateTimeField(), "2026-03-01T22:30:00.123+00:00", "moment", "March 1, 2026 23:30:00"),
         (models.DateTimeField(), "2026-03-01T22:30:00", "moment", "March 1, 2026 22:30:00"),
+        (
+            ArrayField(models.DateTimeField()),
+            ["2026-03-01T22:30:00.5+00:00", None],
+            "json",
+            '[\n  "March 1, 2026 23:30:00.5",\n  null\n]',
+        ),
+        (
+            DateTimeRangeField(),
+            '["2026-03-01 22:30:00+00","2026-07-01 22:30:00.5+05:30")',
+            "choice",
+            '["March 1, 2026 23:30:00","July 1, 2026 19:00:00")',
+        ),
+        (DateTimeRangeField(), "[infinity,)", "text", "[infinity,)"),
+        (DateRangeField(), "[2026-03-01,2026-03-02)", "text", "[2026-03-01,2026-03-02)"),
         (models.DateTimeField(), "infinity", "text", "infinity"),
         (models.DateTimeField(), "0001-01-01T00:00:00+14:00", "text", "0001-01-01T00:00:00+14:00"),
         (models.TextField(), "2026-03-01T22:30:00+00:00", "text", "2026-03-01T22:30:00+00:00"),

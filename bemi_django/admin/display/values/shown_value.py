@@ -31,6 +31,8 @@ _INDENTED = 40
 #: The number of characters before a difference that tell where it is, and that a word before it may add.
 _BEFORE, _WORD = 10, 20
 _DECIMAL = re.compile(r"-?\d+\.\d+")
+#: A moment in a range, as the server prints it.
+_IN_RANGE = re.compile(r"(?<!\d)(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)([+-]\d\d(?::\d\d)?)")
 _LINE = re.compile(r"\n *")
 
 
@@ -125,7 +127,7 @@ def shown(
 
 
 def labelled(field: Any, value: Any) -> Any:
-    """Return a value of a field; the items of an array have the labels of their choices."""
+    """Return a value of a field; items of an array are labels, and moments of the reader's zone."""
     base = getattr(field, "base_field", None)
     if base is None or not isinstance(value, list):
         return value
@@ -134,8 +136,9 @@ def labelled(field: Any, value: Any) -> Any:
 
 
 def _item(field: Any, value: Any, choices: Choices) -> Any:
-    label = _choice(field, value, choices)
-    return value if label is None else label
+    found = shown(field, value, choices=choices)
+    text = f"{found.text}{fraction_of(value)}" if found.kind == "moment" else found.text
+    return text if found.kind in ("choice", "moment") else value
 
 
 def _number(text: str) -> str:
@@ -146,6 +149,9 @@ def _number(text: str) -> str:
 def _text(field: models.Field[Any, Any] | None, value: str, *, may_open: bool) -> ShownValue:
     if not value:
         return ShownValue("empty", _("empty text"))
+    if isinstance(getattr(field, "base_field", None), models.DateTimeField):
+        between = _IN_RANGE.sub(_moment_in_range, value)
+        return ShownValue("text", value) if between == value else ShownValue("choice", between, value)
     moment = None
     if field is None or isinstance(field, models.DateTimeField):
         moment = stored_moment_text(value)
@@ -156,6 +162,11 @@ def _text(field: models.Field[Any, Any] | None, value: str, *, may_open: bool) -
     if isinstance(field, models.FileField):
         return ShownValue("file", value, file=StoredFile(field, value) if may_open else None)
     return ShownValue("text", value)
+
+
+def _moment_in_range(found: re.Match[str]) -> str:
+    offset = found[3] if ":" in found[3] else f"{found[3]}:00"
+    return stored_moment_text(f"{found[1]}T{found[2]}{offset}") or found[0]
 
 
 def stored(value: Any) -> ShownValue:

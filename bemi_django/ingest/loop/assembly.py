@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -34,6 +35,13 @@ from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.shortages import Shortages
 from bemi_django.ingest.stream.connections import is_database
 from bemi_django.ingest.stream.session import Session
+
+logger = logging.getLogger(__name__)
+
+_LANES = (
+    "%s goes on with %d lanes, not with %d: not all that was published is in the log, or the queue keeps it. "
+    "Let consumers write it, then start the publisher again"
+)
 
 
 class Assembled(NamedTuple):
@@ -170,6 +178,8 @@ def _publishing(
     """Return the sink that publishes, which has told other destinations how the log has come to its start."""
     if not queue.address.is_synced:
         warn_of_durability(queue.address.stream, queue.replicas)
+    if session.lanes != queue.address.lanes:
+        logger.warning(_LANES, session.slot, session.lanes, queue.address.lanes)
     sink = QueueSink(
         queue,
         LaneSource(

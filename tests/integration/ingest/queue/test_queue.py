@@ -296,17 +296,22 @@ def test_consumers_that_run_follow_the_log_into_another_history(queued: QueuedPi
         until(lambda: len(trail.logged()) == 10, 20)
 
 
-def test_the_number_of_lanes_changes_when_all_is_written(queued: QueuedPipeline) -> None:
+def test_the_number_of_lanes_changes_when_all_is_written(
+    queued: QueuedPipeline, caplog: pytest.LogCaptureFixture
+) -> None:
     more = QueuedPipeline(queued.trail, queued.server, lanes=5)
     queued.trail.write(5)
     queued.publish()
     queued.trail.write(5)
     more.publish()
     assert len(queued.lanes()) == 3
+    assert "bemi_trail goes on with 3 lanes, not with 5" in caplog.text
+    caplog.clear()
     queued.consume()
     queued.trail.write(5)
     more.publish()
     assert len(queued.lanes()) == 5
+    assert "lanes, not with" not in caplog.text
     more.consume()
     more.catch_up()
 

@@ -55,6 +55,8 @@ class Connection:
         self.address = address
         #: Why the connection is of no use any more; None while it is.
         self.failure: QueueUnavailable | None = None
+        #: The number of lanes that are read.
+        self.lanes = 0
         self._lost = lost
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="bemi-queue", daemon=True)

@@ -12,8 +12,8 @@ from bemi_django.ingest.queue.server.connection import Connection
 if TYPE_CHECKING:
     from nats.js.client import JetStreamContext
 
-#: Messages that are asked for at once, and those that may wait to be written.
-_FETCHED, _PREFETCHED = 8, 16
+#: Messages of a lane that are asked for at once, and those that may wait, of it and of all lanes.
+_FETCHED, _PREFETCHED, _OF_ALL = 8, 16, 256
 #: Seconds after which a request without an answer is repeated.
 _EXPIRES = 2.0
 _FULL = 0.005
@@ -60,6 +60,7 @@ class LaneMessages:
         return asyncio.get_running_loop().create_task(self._fetch(first, messages))
 
     async def _fetch(self, first: int, messages: deque[Any]) -> None:
+        self._connection.lanes += 1
         try:
             while True:
                 subscription = await self._subscribe(first)
@@ -73,6 +74,8 @@ class LaneMessages:
         except Exception as error:
             self._connection.lose(self._connection.unavailable(error))
             self._wake()
+        finally:
+            self._connection.lanes -= 1
 
     async def _follow(
         self, subscription: JetStreamContext.PullSubscription, first: int, messages: deque[Any]
@@ -85,11 +88,12 @@ class LaneMessages:
 
         was_there = False
         while True:
-            if len(messages) >= _PREFETCHED:
+            share = max(_OF_ALL // self._connection.lanes, 1)
+            if len(messages) >= min(share, _PREFETCHED):
                 await asyncio.sleep(_FULL)
                 continue
             try:
-                found = await subscription.fetch(_FETCHED, timeout=_EXPIRES)
+                found = await subscription.fetch(min(share, _FETCHED), timeout=_EXPIRES)
             except asyncio.TimeoutError:
                 # The client raises it with and without a class of its own.
                 found = []

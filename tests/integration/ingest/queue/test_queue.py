@@ -589,9 +589,14 @@ def test_a_broker_is_closed_without_a_trace(queued: QueuedPipeline) -> None:
     assert "bemi-queue" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_what_is_read_anew_leaves_no_subscription(queued: QueuedPipeline) -> None:
-    queued.trail.write(1)
-    queued.publish()
+def test_what_is_read_anew_leaves_no_subscription_and_few_messages(
+    queued: QueuedPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As many as there are for one of very many lanes.
+    monkeypatch.setattr("bemi_django.ingest.queue.server.lane_messages._OF_ALL", 1)
+    for _ in range(4):
+        queued.trail.write(1)
+        queued.publish()
     with closing(Broker(parse(queued.url))) as broker:
         reader = LaneReader(broker, "bemi_trail", 0, lanes.LaneState(LanePosition(0), 0), lambda: None)
         until(reader.read)
@@ -599,8 +604,10 @@ def test_what_is_read_anew_leaves_no_subscription(queued: QueuedPipeline) -> Non
         before = len(subscriptions)
         for _ in range(5):
             reader._read_after(0)
-            until(reader.read)
-        until(lambda: len(subscriptions) == before)
+            for _ in range(4):
+                until(reader.read)
+                assert len(reader._messages) <= 1
+        until(lambda: len(subscriptions) == before and broker.connection.lanes == 1)
 
 
 _READER = """

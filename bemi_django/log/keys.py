@@ -28,9 +28,15 @@ LEFT JOIN LATERAL pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY
     ON k.number OPERATOR(pg_catalog.<=) i.indnkeyatts
 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid
     AND a.attnum OPERATOR(pg_catalog.=) k.attnum
-WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(%s::pg_catalog.text)
+WHERE c.oid OPERATOR(pg_catalog.=) {}
 GROUP BY c.oid
 """
+# A name with a schema that the role may not use would be an error, and the end of a transaction.
+_NAMED = "pg_catalog.to_regclass(%s::pg_catalog.text)"
+_IN_SCHEMA = """(
+    SELECT t.oid FROM pg_catalog.pg_class t
+    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.relnamespace
+    WHERE n.nspname OPERATOR(pg_catalog.=) %s AND t.relname OPERATOR(pg_catalog.=) %s)"""
 # What was found, by model and by the database that was asked: one query in the life of a process.
 _found: WeakKeyDictionary[type[models.Model], dict[tuple[str, str], list[str | None]]] = WeakKeyDictionary()
 
@@ -99,10 +105,13 @@ def _columns(model: type[models.Model], alias: str) -> list[str | None] | None:
         # Inside as_of(), the name is that of a view.
         if getattr(connection, "bemi_past", None) is not None:
             return None
-        name = ".".join(quote(part) for part in table_name(model) if part is not None)
+        schema, table = table_name(model)
         try:
             with connection.cursor() as cursor:
-                cursor.execute(_COLUMNS, [name])
+                if schema is None:
+                    cursor.execute(_COLUMNS.format(_NAMED), [quote(table)])
+                else:
+                    cursor.execute(_COLUMNS.format(_IN_SCHEMA), [schema, table])
                 row = cursor.fetchone()
         except Exception:
             # A transaction that has failed, a server that is away, or an event loop.

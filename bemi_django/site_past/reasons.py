@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -15,13 +16,14 @@ from bemi_django.exceptions import BeforeHistory, BemiError, HistoryError, LogBe
 from bemi_django.time_travel.past_tables import since_in
 
 _HEALTH = "bemi_django.view_health"
+_POSITION = re.compile(r"\b[0-9A-F]{1,8}/[0-9A-F]{1,8}\b")
 
 
 def reason_of(error: BemiError, user: Any) -> SafeString:
     """Return why something is not known, for people, as HTML.
 
-    What an administrator needs to know follows it, for those who may view the health page. It is English, and
-    marked as that.
+    Why that is so follows it, with positions of the WAL for those who may view the health page. It is
+    English, and marked as that.
 
     Args:
         error: What the log, or a block of the past, has raised.
@@ -53,7 +55,13 @@ def _parts(error: BemiError, user: Any) -> tuple[str, str]:
             said = f"{said} {_later_moment(since)}"
     else:
         return detail, ""
-    return said, detail if user.has_perm(_HEALTH) else ""
+    return said, detail if user.has_perm(_HEALTH) else _without_positions(error, detail)
+
+
+def _without_positions(error: BemiError, detail: str) -> str:
+    """Return what people may know of a detail: a position of the WAL tells them nothing, and moments are said."""
+    told = detail.partition(": history ")[0]
+    return "" if isinstance(error, LogBehind) or _POSITION.search(told) else told
 
 
 def _later_moment(since: datetime) -> str:

@@ -92,7 +92,7 @@ def test_a_moment_before_the_log_is_refused_with_the_first_one_that_is_known() -
             "Das Protokoll ist ab 1. März 2026 07:00:00 vollständig."
         )
     truncated = HistoryError(f"public.todo was truncated: {complete_from(16, since, 'public.todo')}")
-    assert reason_of(truncated, Reader()).endswith(f" as of this moment. {said}")
+    assert reason_in_text(truncated, Reader()).endswith(f"this moment. {said} (public.todo was truncated)")
     assert "(0/10)" in reason_of(truncated, ADMINISTRATOR)
 
 

@@ -59,7 +59,7 @@ def _parts(error: BemiError, user: Any) -> tuple[str, str]:
 
 
 def _without_positions(error: BemiError, detail: str) -> str:
-    """Return what people may know of a detail: a position of the WAL tells them nothing, and moments are said."""
+    """Return what of a detail tells people something: no positions of the WAL, and no moment said before."""
     told = detail.partition(": history ")[0]
     return "" if isinstance(error, LogBehind) or _POSITION.search(told) else told
 

@@ -12,7 +12,8 @@ from decimal import Decimal
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from django.db import connections, models, router
+from django.core.exceptions import SynchronousOnlyOperation
+from django.db import Error, connections, models, router
 from django.utils import timezone
 
 from bemi_django.log.lossless_json import loads
@@ -113,8 +114,10 @@ def _columns(model: type[models.Model], alias: str) -> list[str | None] | None:
                 else:
                     cursor.execute(_COLUMNS.format(_IN_SCHEMA), [schema, table])
                 row = cursor.fetchone()
-        except Exception:
-            # A transaction that has failed, a server that is away, or an event loop.
+        except (Error, SynchronousOnlyOperation):
+            # A server that is away, or an event loop. A transaction that fails here cannot go on.
+            if connection.in_atomic_block:
+                raise
             return None
         if row is not None:
             known[asked] = row[0] or [None]

@@ -27,7 +27,8 @@ left_for_worker AS (
     SELECT number, key, place, columns FROM kept WHERE is_wanted RETURNING number
 )
 SELECT count(*), (SELECT count(*) FROM left_for_worker),
-       (SELECT last.place FROM kept last ORDER BY last.number DESC LIMIT 1)
+       (SELECT last.place FROM kept last ORDER BY last.number DESC LIMIT 1),
+       (SELECT count(*) FROM found) < {rows} AND (SELECT count(*) FROM found) = count(*)
 FROM kept
 """)
 # As above: a condition of groups, or of columns of the server, is refused by both.
@@ -50,7 +51,7 @@ def leave_range(
     *,
     is_locking: bool = False,
 ) -> Composable:
-    """Return a statement for (rows read, rows left for the worker, place of the last row read).
+    """Return a statement for (rows read, rows left for the worker, place of the last one, are there no more).
 
     Args:
         table: The table.

@@ -74,6 +74,8 @@ class Ranges:
         self._table = read_table(cursor, oid)
         self._condition = condition
         self._context = context
+        # Rows that were added after the last range have changes. There may be some each time one looks.
+        self._is_at_end = False
         cursor.execute(_ENCODING)
         (self._encoding,) = cursor.fetchone()
 
@@ -87,11 +89,15 @@ class Ranges:
         Returns:
             The number of rows that were read, 0 at the end of the table. None if they are too large together.
         """
+        if self._is_at_end:
+            return 0
         self._cursor.execute(_LOW)
         (low,) = self._cursor.fetchone()
         try:
             with self._transaction():
-                return self._leave(upto, rows, low)
+                read, is_last = self._leave(upto, rows, low)
+            self._is_at_end = is_last
+            return read
         except psycopg2.Error as error:
             if not (error.pgcode or "").startswith(_TOO_LARGE):
                 raise
@@ -135,10 +141,12 @@ class Ranges:
 
     def close(self, range_: OpenRange, recorded: int | None) -> None:
         """Note how many rows of a range were recorded; None if it has to be read again."""
+        self._is_at_end &= recorded is not None
         with self._transaction():
             self._record.close_range(range_, recorded)
 
-    def _leave(self, upto: list[str] | None, rows: int, low: str) -> int:
+    def _leave(self, upto: list[str] | None, rows: int, low: str) -> tuple[int, bool]:
+        """Return the number of rows that were read, and whether the snapshot has no more."""
         # Before the snapshot: the table stays as it is up to the commit, and is not truncated.
         name = Identifier(self._table.schema, self._table.name)
         self._cursor.execute(SQL("LOCK TABLE ONLY {} IN ACCESS SHARE MODE").format(name))
@@ -146,13 +154,13 @@ class Ranges:
         limits = rows, _RANGE_BYTES, self._encoding
         query = leave_range(self._table, upto, self._condition, *limits, is_locking=self._is_locking)
         self._cursor.execute(query)
-        read, left, last = self._cursor.fetchone()
+        read, left, last, is_last = self._cursor.fetchone()
         if left:
             self._record.open_range(last, read, low, self._table.description, self._context)
             self._cursor.execute(_HIGH)
         elif read:
             self._record.pass_by(last, read)
-        return int(read)
+        return int(read), bool(is_last)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -328,6 +328,18 @@ def test_another_run_continues_and_a_third_has_nothing_to_do(book: Pipeline) -> 
     check_log()
 
 
+def test_rows_that_are_added_all_the_time_do_not_keep_it_from_its_end(book: Pipeline) -> None:
+    def add(table: str, part: float) -> None:
+        added.append(10_000 + len(added))
+        assert len(added) < 20, "it goes on and on"
+        execute("INSERT INTO lab.book VALUES (%s, 'new', 1)", [added[-1]])
+
+    added: list[int] = []
+    (result,) = run(book, rows=_OLD // 3, watch=add)
+    assert result.progress is not None and result.progress.recorded == _OLD
+    check_log()
+
+
 def test_rows_that_came_unnoticed_after_a_truncate_are_recorded(book: Pipeline) -> None:
     run(book)
     execute("CREATE TABLE public.spare AS TABLE lab.book")

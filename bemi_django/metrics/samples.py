@@ -20,7 +20,7 @@ from bemi_django.status.worker_status import RUNNING, read_worker
 #: Name and description of each metric. All are gauges but the last one.
 DESCRIPTIONS = {
     "bemi_worker_running": "Whether a worker reads the replication slot.",
-    "bemi_worker_stuck": "Whether the worker has noted why it does not get on.",
+    "bemi_worker_stuck": "Whether the worker does not get on: it has noted why, or nothing arrives.",
     "bemi_lag_bytes": "WAL that is not in the log yet.",
     "bemi_lag_seconds": "How long the log may have lacked something.",
     "bemi_wal_retained_bytes": "WAL that the server keeps for the slot.",
@@ -81,7 +81,8 @@ def _of_worker(alias: str) -> Iterator[Sample]:
     worker = read_worker(alias)
     end = worker.log_end
     yield Sample("bemi_worker_running", worker.state == RUNNING, {})
-    yield Sample("bemi_worker_stuck", end is not None and bool(end.trouble), {})
+    is_stuck = worker.is_held_up or end is not None and bool(end.trouble)
+    yield Sample("bemi_worker_stuck", is_stuck, {})
     yield Sample("bemi_lag_bytes", worker.lag_bytes, {})
     if not math.isnan(worker.lag_seconds):
         yield Sample("bemi_lag_seconds", worker.lag_seconds, {})

@@ -49,6 +49,8 @@ SELECT extract(epoch FROM clock_timestamp())::float8,
 FROM _bemi.checkpoint WHERE slot = %s
 """
 _MAY_READ = "SELECT has_table_privilege(%s, 'SELECT')"
+# Checks and pages that only want the state of the worker must not wait for whoever has locked the log.
+_BRIEFLY = "SELECT set_config('lock_timeout', '3s', true)"
 _NEWEST = """
 SELECT extract(epoch FROM clock_timestamp() - committed_at)::float8,
        extract(epoch FROM created_at - committed_at)::float8
@@ -191,6 +193,7 @@ def _latest_lag(clock_lead: float) -> float:
         cursor.execute(_MAY_READ, [log])
         if cursor.fetchone() == (False,):
             return math.nan
+        cursor.execute(_BRIEFLY)
         cursor.execute(_NEWEST.format(log))
         newest = cursor.fetchone()
     if newest is None:

@@ -20,7 +20,7 @@ from django.apps import apps
 from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
 
@@ -32,7 +32,7 @@ from bemi_django.metrics.samples import DESCRIPTIONS, read_samples
 from bemi_django.metrics.server import serving
 from bemi_django.models import DeadLetter
 from bemi_django.schema import tracking
-from bemi_django.status import time_limits
+from bemi_django.status import time_limits, worker_status
 from bemi_django.status.recording import read_recording
 from sample_project.todos.models import Todo
 from tests.support import roles
@@ -165,6 +165,7 @@ def test_a_locked_log_and_a_silent_server_keep_nobody_waiting(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time_limits, "_LIMIT", time_limits._LIMIT.replace("3s", "1ms"))
+    monkeypatch.setattr(worker_status, "_BRIEFLY", worker_status._BRIEFLY.replace("3s", "1ms"))
     answers = Answers(["default"])
     with another_session() as other:
         other.execute("LOCK TABLE changes IN ACCESS EXCLUSIVE MODE")
@@ -172,6 +173,8 @@ def test_a_locked_log_and_a_silent_server_keep_nobody_waiting(
         assert b'bemi_read_error{database="default",part="log"} 1.0' in answers.metrics().body
         with pytest.raises(CommandError, match="due to lock timeout: another session holds the lock"):
             call_command("bemi", "status", stdout=io.StringIO())
+        with pytest.raises(OperationalError, match="lock timeout"):
+            worker_status.lag_seconds(None, 1, is_running=True)
     # The rest of the session has no limit.
     with connection.cursor() as cursor:
         cursor.execute("SHOW lock_timeout")

@@ -7,22 +7,28 @@ import secrets
 import threading
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
 from bemi_django import skip_tracking
-from bemi_django.exceptions import BemiError, LogBehind
+from bemi_django.exceptions import BemiError, HistoryError, LogBehind
+from bemi_django.log.blame import blame
 from bemi_django.masking.settings import rules_of
 from bemi_django.models import Change
 from bemi_django.schema import tracking
+from bemi_django.time_travel import as_of
 from bemi_django.verification import suspects
 from bemi_django.verification.records.result import Verified
 from bemi_django.verification.verify import Options, verify
+from bemi_django.wire.ids import change_id, sequence_in
+from sample_project.todos.models import Todo
 from tests.support import roles
 from tests.support.extensions import extensions
 from tests.support.pipeline import Drain, Pipeline, worker_config
+from tests.support.travel import settled
 
 
 @pytest.fixture
@@ -70,6 +76,30 @@ def test_of_a_true_log_it_says_that_it_is(tool: Drain) -> None:
     assert str(results["public.tool"]) == "public.tool: 4 rows, 2 of them older than the log, as in the log"
     assert {result.differences for result in results.values()} == {0}
     assert "public.todo" in results and "public.changes" not in results
+
+
+def test_what_the_database_has_lost_in_a_failover_counts_nowhere(drain: Drain) -> None:
+    """A log elsewhere was ahead of the server that was promoted: its changes between and after the others."""
+    todo = Todo.objects.create(task="a")
+    for task in ("b", "c"):
+        Todo.objects.update(task=task)
+    _, second, third = drain()
+    for change, before in ((second, "x"), (third, "y")):
+        sequence, source = sequence_in(change.pk.bytes) + 8, int(change.pk.hex[-8:], 16) & 0x3FFFFFFF
+        lost = Change.objects.get(pk=change.pk)
+        lost.pk, lost.diverged = UUID(bytes=change_id(sequence, 0, source)), True
+        lost.before, lost.after = {**lost.before, "task": before}, {**lost.after, "task": "lost"}
+        Change.objects.bulk_create([lost])
+    assert str(verified(drain, "public.todo")["public.todo"]) == "public.todo: 1 rows, as in the log"
+    assert blame(todo)["task"].change == third
+    with settled:
+        for change, task in ((second, "b"), (third, "c")):
+            with as_of(change):
+                assert Todo.objects.get().task == task
+        with pytest.raises(HistoryError, match="lost the change .* in a failover"), as_of(lost):
+            pass
+    assert [step.action for step in lost.revert(dry_run=True).steps] == ["nothing"]
+    assert third.revert().is_applied and Todo.objects.get().task == "b"
 
 
 def test_of_what_was_skipped_it_says_how_much(tool: Drain) -> None:

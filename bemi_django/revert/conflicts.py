@@ -103,13 +103,12 @@ class Surroundings:
             stays = owner is None or owner not in active or not owner.changes(reference.parent_columns)
             if parent is not None and stays:
                 continue
-            wanted = reference, values_of(draft.target or {}, reference.columns)
-            provider = providers.get(wanted)
-            if provider is None:
+            wanted = reference, values_of(draft.target or {}, _plain(reference, reference.columns))
+            if wanted not in providers:
                 why = wording.no_parent(reference.parent)
                 found.append(Found(draft, "missing_parent", why, reference.columns))
-            else:
-                is_hard = not reference.is_deferrable
+            is_hard = not reference.is_deferrable
+            for provider in providers.get(wanted, ()):
                 edges.append(Edge(provider, draft, is_hard, draft, _nullable(draft, reference.columns)))
 
     def _check_children(self, active: set[Draft], found: list[Found], edges: list[Edge[Draft]]) -> None:
@@ -128,14 +127,15 @@ class Surroundings:
             columns = reference.parent_columns
             found.append(Found(draft, "referenced", why, columns, follows, reference.child))
 
-    def _providers(self, active: set[Draft]) -> dict[tuple[Reference, tuple[str, ...]], Draft]:
-        """Return the steps that restore a row which others may refer to."""
-        return {
-            (reference, values_of(draft.target or {}, reference.parent_columns)): draft
-            for reference in self._catalog.references
-            for draft in self._by_table.get(reference.parent, ())
-            if draft in active and draft.gives(reference.parent_columns)
-        }
+    def _providers(self, active: set[Draft]) -> dict[tuple[Reference, tuple[str, ...]], list[Draft]]:
+        """Return the steps that restore rows which others may refer to."""
+        found: dict[tuple[Reference, tuple[str, ...]], list[Draft]] = defaultdict(list)
+        for reference in self._catalog.references:
+            for draft in self._by_table.get(reference.parent, ()):
+                if draft in active and draft.gives(reference.parent_columns):
+                    values = values_of(draft.target or {}, _plain(reference, reference.parent_columns))
+                    found[reference, values].append(draft)
+        return found
 
     def _read_holders(self, cursor: Any) -> Iterator[Holder]:
         for name, drafts in self._by_table.items():
@@ -143,8 +143,9 @@ class Surroundings:
             for unique in table.uniques:
                 writers = [draft for draft in drafts if draft.gives(unique.columns)]
                 rows = [_part(draft, draft.target, unique.columns) for draft in writers]
+                columns, limit = unique.columns, None if unique.is_exclusion else 1
                 found = _find(
-                    cursor, rows, table, unique.columns, name, unique.columns, unique.equalities, table.key
+                    cursor, rows, table, columns, name, columns, unique.equalities, table.key, limit
                 )
                 for number, key in found:
                     why = wording.taken(unique.columns)
@@ -198,6 +199,11 @@ class Surroundings:
     def _identity(self, name: Name, key: dict[str, Any]) -> Identity:
         table = self._catalog.tables.get(name)
         return identity(table, key) if table else (name, ())
+
+
+def _plain(reference: Reference, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the columns in which a row of the parent has the values of the child."""
+    return columns[:-1] if reference.has_period else columns
 
 
 def _is_passed_on(parent: Draft, reference: Reference, child: Draft) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bemi_django.log.live.equality import OF_INDEX, OF_REFERENCE
+from bemi_django.log.live.equality import OF_EXCLUSION, OF_INDEX, OF_REFERENCE
 
 # The parameter of each is a JSON array of names, because drivers adapt arrays of pairs differently.
 
@@ -47,8 +47,9 @@ ORDER BY a.attnum
 _AMBIGUOUS = """EXISTS (
     SELECT FROM pg_constraint o WHERE o.conname = {constraint}.conname
     AND o.connamespace = {constraint}.connamespace AND NOT o.condeferrable)"""
-#: (schema, table, index, is primary, deferrable, deferred, columns, operators) of indexes on plain columns.
-UNIQUES = """
+#: (schema, table, index, is primary, deferrable, deferred, columns, operators, whether it is an exclusion) of
+#: indexes on plain columns.
+_UNIQUE = """
 SELECT n.nspname::text, c.relname::text, x.relname::text, i.indisprimary,
        coalesce(u.condeferrable AND NOT {ambiguous}, false),
        coalesce(u.condeferred AND NOT {ambiguous}, false),
@@ -56,16 +57,26 @@ SELECT n.nspname::text, c.relname::text, x.relname::text, i.indisprimary,
         FROM unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, number)
         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
         WHERE k.number <= i.indnkeyatts),
-       {operators}
+       {operators}, {is_exclusion}
 FROM jsonb_array_elements(%s::jsonb) wanted
 JOIN pg_namespace n ON n.nspname = wanted ->> 0
 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted ->> 1 AND c.relkind IN ('r', 'p')
-JOIN pg_index i ON i.indrelid = c.oid AND i.indisunique AND i.indisvalid
+JOIN pg_index i ON i.indrelid = c.oid AND i.{kind} AND i.indisvalid
     AND i.indpred IS NULL AND i.indexprs IS NULL
 JOIN pg_class x ON x.oid = i.indexrelid
-LEFT JOIN pg_constraint u ON u.conindid = i.indexrelid AND u.conrelid = c.oid AND u.contype IN ('p', 'u')
-ORDER BY x.relname
-""".replace("{ambiguous}", _AMBIGUOUS.replace("{constraint}", "u")).replace("{operators}", OF_INDEX)
+LEFT JOIN pg_constraint u ON u.conindid = i.indexrelid AND u.conrelid = c.oid AND u.contype IN ('p', 'u', 'x')
+""".replace("{ambiguous}", _AMBIGUOUS.replace("{constraint}", "u"))
+UNIQUES = (
+    _UNIQUE.replace("{kind}", "indisunique")
+    .replace("{operators}", OF_INDEX)
+    .replace("{is_exclusion}", "false")
+    + "UNION ALL"
+    + _UNIQUE.replace("{kind}", "indisexclusion")
+    .replace("i.indisprimary,", "false,")
+    .replace("{operators}", OF_EXCLUSION)
+    .replace("{is_exclusion}", "true")
+    + "ORDER BY 3, 9"
+)
 #: (schema, table, index, predicate, expressions, operators) of other unique indexes.
 PARTIALS = """
 SELECT n.nspname::text, c.relname::text, x.relname::text, pg_get_expr(i.indpred, c.oid),
@@ -91,7 +102,7 @@ SELECT f.conname::text, cn.nspname::text, c.relname::text, pn.nspname::text, p.r
         FROM unnest(f.confkey) WITH ORDINALITY k (attnum, number)
         JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.attnum),
        f.confdeltype::text, f.condeferrable AND NOT {ambiguous}, f.condeferred AND NOT {ambiguous},
-       {operators}, f.confupdtype::text,
+       {operators}, f.confupdtype::text, coalesce((to_jsonb(f) ->> 'conperiod')::bool, false),
        (SELECT array_agg(a.attname::text ORDER BY k.number)
         FROM jsonb_array_elements(nullif(to_jsonb(f) -> 'confdelsetcols', 'null'))
             WITH ORDINALITY k (attnum, number)

@@ -31,11 +31,16 @@ _BASE = """(
         UNION ALL
         SELECT t.typbasetype, depth + 1 FROM made m JOIN pg_type t ON t.oid = m.oid WHERE t.typtype = 'd'
     ) SELECT oid FROM made ORDER BY depth DESC LIMIT 1)"""
-#: SQL for the operators of an index ``i``, for :func:`equalities`.
+#: SQL for the operators of an index ``i``, for :func:`equalities`. That of a key WITHOUT OVERLAPS is none of
+#: btree, and has other operators: its columns are compared as btree would.
 OF_INDEX = """(
     SELECT {operators}
     FROM unnest(i.indclass::oid[], i.indkey::int2[]) WITH ORDINALITY k (class, attnum, number)
-    JOIN pg_opclass class ON class.oid = k.class
+    JOIN pg_opclass own ON own.oid = k.class
+    JOIN pg_opclass class ON class.oid = coalesce((
+        SELECT tree.oid FROM pg_opclass tree JOIN pg_am m ON m.oid = tree.opcmethod
+        WHERE i.indisexclusion AND m.amname = 'btree' AND tree.opcdefault AND tree.opcintype = own.opcintype
+        ), own.oid)
     JOIN pg_amop equal ON equal.amopfamily = class.opcfamily AND equal.amopstrategy = 3
         AND equal.amoplefttype = class.opcintype AND equal.amoprighttype = class.opcintype
     JOIN pg_operator o ON o.oid = equal.amopopr
@@ -44,6 +49,11 @@ OF_INDEX = """(
 OF_REFERENCE = """(
     SELECT {operators}
     FROM unnest(f.conpfeqop) WITH ORDINALITY k (operator, number)
+    JOIN pg_operator o ON o.oid = k.operator)""".replace("{operators}", _AS_JSON).replace("{base}", "NULL")
+#: SQL for the operators of an exclusion constraint ``u``. Two rows for which all hold exclude each other.
+OF_EXCLUSION = """(
+    SELECT {operators}
+    FROM unnest(u.conexclop) WITH ORDINALITY k (operator, number)
     JOIN pg_operator o ON o.oid = k.operator)""".replace("{operators}", _AS_JSON).replace("{base}", "NULL")
 
 

@@ -23,7 +23,11 @@ _ADDRESS = {"_bemi_table": "t.tableoid", "_bemi_row": "t.ctid"}
 
 
 class Unique(NamedTuple):
-    """A primary key, or a unique index on plain columns."""
+    """A primary key, a unique index on plain columns, or an exclusion constraint on them.
+
+    Two rows cannot be there together if their columns are equal by the operators ``equalities``. Those of an
+    exclusion constraint need not tell what is equal: several rows may exclude one.
+    """
 
     name: str
     columns: tuple[str, ...]
@@ -31,6 +35,7 @@ class Unique(NamedTuple):
     is_deferrable: bool
     is_deferred: bool
     equalities: tuple[Equality, ...]
+    is_exclusion: bool = False
 
 
 class Partial(NamedTuple):
@@ -45,8 +50,9 @@ class Partial(NamedTuple):
 class Reference(NamedTuple):
     """A foreign key; ``on_delete`` is ``pg_constraint.confdeltype``, and ``on_update`` is ``confupdtype``.
 
-    ``equalities`` compare the columns of the parent with those of the child. ``cleared`` are the columns that
-    ``ON DELETE SET NULL (...)`` names; without any, it sets them all.
+    ``equalities`` compare the columns of the parent with those of the child. With ``has_period``, the last
+    column is a range that the ranges of several rows of the parent may cover. ``cleared`` are the columns
+    that ``ON DELETE SET NULL (...)`` names; without any, it sets them all.
     """
 
     name: str
@@ -59,6 +65,7 @@ class Reference(NamedTuple):
     is_deferred: bool
     equalities: tuple[Equality, ...] = ()
     on_update: str = "a"
+    has_period: bool = False
     cleared: tuple[str, ...] = ()
 
 
@@ -139,12 +146,12 @@ def _references(cursor: Any, names: str) -> list[Reference]:
                 tuple(row[6]),
                 *row[7:10],
                 equalities(row[10]),
-                row[11],
-                tuple(row[12] or ()),
+                *row[11:13],
+                tuple(row[13] or ()),
             ]
         )
         for row in map(tuple, cursor.fetchall())
-        if row[13]
+        if row[14]
     ]
 
 
@@ -154,7 +161,7 @@ def read_catalog(cursor: Any, names: str) -> LiveCatalog:
         references = _references(cursor, names)
         cursor.execute(COLUMNS, [names])
         columns = cursor.fetchall()
-        cursor.execute(UNIQUES, [names])
+        cursor.execute(UNIQUES, [names, names])
         uniques = cursor.fetchall()
         cursor.execute(PARTIALS, [names])
         partials = cursor.fetchall()
@@ -169,7 +176,7 @@ def read_catalog(cursor: Any, names: str) -> LiveCatalog:
             {column: sequence for column, _, _, sequence, *_ in own if sequence},
             frozenset(column for column, *_, is_hstore, _ in own if is_hstore),
             tuple(
-                Unique._make([row[2], tuple(row[6]), *row[3:6], equalities(row[7])])
+                Unique._make([row[2], tuple(row[6]), *row[3:6], equalities(row[7]), row[8]])
                 for row in uniques
                 if (row[0], row[1]) == name
             ),

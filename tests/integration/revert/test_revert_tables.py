@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import override_settings
 
 from bemi_django import skip_tracking
@@ -499,3 +499,18 @@ def test_nothing_and_too_much() -> None:
 
     with pytest.raises(BemiError, match=r"several databases \(a, b\)"):
         revert([here, there])
+
+
+def test_rows_that_exclude_each_other_are_told_apart_and_change_places(lab: Lab) -> None:
+    key = "PRIMARY KEY (room, during), EXCLUDE USING gist (room WITH =, during WITH &&)"
+    if connection.pg_version >= 180000:  # type: ignore[attr-defined]
+        key = "PRIMARY KEY (room, during WITHOUT OVERLAPS)"
+    execute(f"CREATE TABLE lab.stay (room int4range, during int4range, name text, {key})")
+    execute("INSERT INTO lab.stay VALUES ('[1,2)', '[1,5)', 'a'), ('[1,2)', '[5,9)', 'b')")
+    named = lab("UPDATE lab.stay SET name = 'A' WHERE name = 'a'")
+    moved = lab("DELETE FROM lab.stay; INSERT INTO lab.stay VALUES ('[1,2)', '[2,7)', 'c')")
+    (conflict,) = named.revert(dry_run=True).conflicts
+    assert conflict.kind == "missing_row", "another row was taken for it"
+    moved.revert()
+    execute("DELETE FROM lab.stay WHERE name = 'A'")
+    assert rows("stay") == ['{"name": "b", "room": "[1,2)", "during": "[5,9)"}']

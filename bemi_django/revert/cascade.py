@@ -1,4 +1,4 @@
-"""Find what was deleted, or set to NULL, together with a deleted row.
+"""Find what was deleted, or set to NULL, together with a deleted row, or got the new key of a changed one.
 
 These are the rows that referred to it, and those of the same object in the tables of its model's parents.
 """
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bemi_django.log.querysets.change_queryset import ChangeQuerySet
     from bemi_django.log.querysets.changes_everywhere import ChangesEverywhere
 
+_CASCADE = "c"
 _Values = tuple[str, ...]
 #: The changes of rows, by the values of what they refer to.
 _Children = Mapping[_Values, "list[Change]"]
@@ -32,17 +33,21 @@ _Relation = TypeVar("_Relation", Reference, GenericLink)
 
 
 def with_cascades(cursor: Any, changes: list[Change]) -> list[Change]:
-    """Return the changes plus those of their transactions that removed references to a deleted row."""
+    """Return the changes plus those of their transactions that a deleted row, or a new key, took along."""
     chosen = {change.pk: change for change in changes}
     transactions = _Transactions(cursor)
-    deleted = [change for change in changes if change.operation == "DELETE"]
-    while deleted:
-        transactions.learn(deleted)
-        found = [child for parent in deleted for child in transactions.taken_along_with(parent)]
+    parents = [change for change in changes if _takes_along(change)]
+    while parents:
+        transactions.learn(parents)
+        found = [child for parent in parents for child in transactions.taken_along_with(parent)]
         fresh = {child.pk: child for child in found if child.pk not in chosen}
         chosen.update(fresh)
-        deleted = [child for child in fresh.values() if child.operation == "DELETE"]
+        parents = [child for child in fresh.values() if _takes_along(child)]
     return sorted(chosen.values(), key=lambda change: change.pk)
+
+
+def _takes_along(change: Change) -> bool:
+    return change.operation in ("DELETE", "UPDATE")
 
 
 class _Transactions:
@@ -52,7 +57,7 @@ class _Transactions:
         self._cursor = cursor
         self._references: dict[Place, list[Reference]] = {}
         self._generic: dict[Place, list[tuple[Any, GenericLink]]] = {}
-        self._children: dict[tuple[Reference | GenericLink, int], _Children] = {}
+        self._children: dict[tuple[Reference | GenericLink, int, bool], _Children] = {}
 
     def learn(self, parents: Iterable[Change]) -> None:
         """Ask the catalog and the models what refers to the tables of the parents."""
@@ -72,7 +77,10 @@ class _Transactions:
             self._generic[place] = [(model, link) for link in generic_links(model)] if model else []
 
     def taken_along_with(self, parent: Change) -> Iterator[Change]:
-        """Yield the changes of rows that lost their reference to the deleted row."""
+        """Yield the changes of rows that lost their reference to the deleted row, or follow its new key."""
+        if parent.operation != "DELETE":
+            yield from self._following(parent)
+            return
         for reference in self._references[parent.place]:
             if all(column in parent.before for column in reference.parent_columns):
                 values = values_of(parent.before, reference.parent_columns)
@@ -81,11 +89,20 @@ class _Transactions:
             values = _key_in(link, model, parent)
             yield from self._by_values(parent, link, _read_generic).get(values, ())
 
+    def _following(self, parent: Change) -> Iterator[Change]:
+        """Yield the changes by which ``ON UPDATE CASCADE`` gave rows the new key of another one."""
+        for reference in self._references[parent.place]:
+            own = reference.parent_columns
+            if reference.on_update == _CASCADE and all(column in parent.before for column in own):
+                values = values_of(parent.before, own), values_of(parent.after, own)
+                if values[0] != values[1]:
+                    yield from self._by_values(parent, reference, _read_moved).get(sum(values, ()), ())
+
     def _by_values(
         self, parent: Change, relation: _Relation, read: Callable[[Change, _Relation], _Children]
     ) -> _Children:
         """Return the changes of the parent's transaction that removed references by a relation."""
-        transaction = relation, parent.transaction_id
+        transaction = relation, parent.transaction_id, parent.operation == "DELETE"
         if transaction not in self._children:
             self._children[transaction] = read(parent, relation)
         return self._children[transaction]
@@ -138,6 +155,18 @@ def _read(parent: Change, reference: Reference) -> _Children:
     for change in changes.filter(database=parent.database, schema=schema, table=table):
         if _lost(change, reference):
             children[values_of(change.before, reference.columns)].append(change)
+    return children
+
+
+def _read_moved(parent: Change, reference: Reference) -> _Children:
+    """Return the changes of rows that got another reference, by its values before and after."""
+    schema, table = reference.child
+    children: dict[_Values, list[Change]] = defaultdict(list)
+    changes = _same_transaction(parent).updated()
+    for change in changes.filter(database=parent.database, schema=schema, table=table):
+        if all(column in side for side in (change.before, change.after) for column in reference.columns):
+            old, new = (values_of(side, reference.columns) for side in (change.before, change.after))
+            children[old + new].append(change)
     return children
 
 

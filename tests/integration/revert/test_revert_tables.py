@@ -514,3 +514,17 @@ def test_rows_that_exclude_each_other_are_told_apart_and_change_places(lab: Lab)
     moved.revert()
     execute("DELETE FROM lab.stay WHERE name = 'A'")
     assert rows("stay") == ['{"name": "b", "room": "[1,2)", "during": "[5,9)"}']
+
+
+def test_a_key_is_put_back_with_what_followed_it(lab: Lab) -> None:
+    execute("CREATE TABLE lab.tree (id int PRIMARY KEY)")
+    for child, parent in (("leaf", "tree"), ("bug", "leaf")):
+        reference = f"id int UNIQUE REFERENCES lab.{parent} (id) ON UPDATE CASCADE"
+        execute(f"CREATE TABLE lab.{child} (number int PRIMARY KEY, {reference})")
+    execute("INSERT INTO lab.tree VALUES (1), (2)")
+    execute("INSERT INTO lab.leaf VALUES (7, 1), (8, 2); INSERT INTO lab.bug VALUES (9, 1)")
+    lab("UPDATE lab.tree SET id = id + 10")
+    Change.objects.filter(table="tree", primary_key="11", operation="UPDATE").revert()
+    assert {*rows("tree")} == {'{"id": 1}', '{"id": 12}'}
+    assert {*rows("leaf")} == {'{"id": 1, "number": 7}', '{"id": 12, "number": 8}'}
+    assert rows("bug") == ['{"id": 1, "number": 9}']

@@ -124,7 +124,8 @@ BEGIN
                WHEN key = ARRAY[a.attnum] AND a.atttypid = 'varchar'::regtype THEN 'pg_catalog.text'
                WHEN t.oid < 16384 THEN exact.type
                ELSE _bemi.past_type_v1(t.oid) END,
-           CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END
+           -- An array of one value, whatever stands between several of its type.
+           CASE WHEN a.atthasmissing THEN array_to_string(a.attmissingval, '') END
     FROM pg_attribute a
     JOIN pg_type own ON own.oid = a.atttypid
     JOIN pg_type t ON t.oid = CASE WHEN own.typtype = 'd' THEN _bemi.base_type_v1(own.oid) ELSE own.oid END

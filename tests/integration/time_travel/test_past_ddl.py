@@ -66,16 +66,16 @@ def test_a_column_that_was_renamed_or_dropped_or_has_another_type(tool: Drain) -
 def test_a_domain_need_not_allow_null(tool: Drain) -> None:
     """Rows that have changed since had no such column, or are read from JSON column by column."""
     execute("ALTER DOMAIN short SET NOT NULL")
-    execute("ALTER TABLE tool ADD words text[] DEFAULT '{a,NULL}'")
+    execute("ALTER TABLE tool ADD words text[] DEFAULT '{a,NULL}', ADD place box DEFAULT '(1,1),(0,0)'")
     before = here()
     execute(TOUCH)
     execute("ALTER TABLE tool ADD name short DEFAULT 'x'")
     execute("UPDATE tool SET words = NULL, name = 'y' WHERE id = 2")
     tool()
     with as_of(before):
-        assert execute("SELECT id, word, words, name FROM tool ORDER BY id") == [
-            (1, "one", ["a", None], "x"),
-            (2, "two", ["a", None], None),
+        assert execute("SELECT id, word, words, place, name FROM tool ORDER BY id") == [
+            (1, "one", ["a", None], "(1,1),(0,0)", "x"),
+            (2, "two", ["a", None], "(1,1),(0,0)", None),
         ]
 
 

@@ -13,7 +13,7 @@ from bemi_django.erasure.related.references import BelongingColumns, belonging_v
 from bemi_django.erasure.related.reused import Holding, of_key, times_of
 from bemi_django.erasure.related.spellings import Spellings
 from bemi_django.erasure.related.unattached import unattached
-from bemi_django.erasure.targets.shared_rows import keys_of, shared_keys
+from bemi_django.erasure.targets.shared_rows import keys_of, shared_keys, timed_keys
 from bemi_django.erasure.targets.target import During, Target, texts_like_numbers
 from bemi_django.exceptions import BemiError
 from bemi_django.log.belongings import generic_belongings, unconstrained
@@ -91,6 +91,7 @@ class Dependents:
         """Return what belongs to rows, with the values that refer to them; note what is left as it is."""
         wanted = []
         shared = shared_keys(parent, keys_of(parent)) if parent.values or parent.during else set()
+        shared |= timed_keys(parent)
         for reference in self._references(parent.place):
             if not self._is_wanted(reference):
                 self.left[f"{reference.child.schema}.{reference.child.table}"] = reference.columns

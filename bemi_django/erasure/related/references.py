@@ -64,7 +64,6 @@ def belonging_values(parent: Target, reference: BelongingColumns, shared: Collec
 def _times_of_shared(
     parent: Target, reference: BelongingColumns, shared: Collection[str]
 ) -> Iterator[During]:
-    children = list(named_columns(reference.child, reference.columns))
     parents = list(named_columns(parent.place, reference.parent_columns))
     for key in sorted(shared):
         for time in own_times(parent, key):
@@ -73,8 +72,8 @@ def _times_of_shared(
                 values = tuple(image.get(name) for name in names)
                 if None not in values and values not in found:
                     found.append(values)
-            for values, names in product(found, children):
-                yield During(dict(zip(names, values, strict=True)), *time[:3])
+            for values in _referring(reference, found):
+                yield During(values, *time[:3])
 
 
 def _seen(parent: Target, reference: BelongingColumns, shared: Collection[str]) -> list[tuple[Any, ...]]:

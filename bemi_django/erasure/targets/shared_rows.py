@@ -9,8 +9,8 @@ from uuid import UUID
 from django.db.models import Q
 
 from bemi_django import conf
-from bemi_django.erasure.targets.sides import sides_of
-from bemi_django.erasure.targets.target import HAVING_VALUES, SIDES, Target
+from bemi_django.erasure.targets.sides import holds_any, is_in_span, sides_of
+from bemi_django.erasure.targets.target import HAVING_VALUES, SIDES, Target, holding
 from bemi_django.log.conditions import in_table
 from bemi_django.models import Change
 from bemi_django.wire.ids import first_id
@@ -18,6 +18,10 @@ from bemi_django.wire.ids import first_id
 _CHUNK = 200
 #: Events have no values, so they are of nobody else.
 _OF_ROWS = tuple(each for each in HAVING_VALUES if each != "EVENT")
+
+
+#: Start, end and side, as of :class:`OwnTime`.
+OwnWindow = tuple[UUID | None, UUID | None, str]
 
 
 class OwnTime(NamedTuple):
@@ -70,42 +74,99 @@ def shared_keys(target: Target, keys: Collection[str]) -> set[str]:
     return {key for key in found if key is not None}
 
 
+def timed_keys(target: Target) -> set[str]:
+    """Return the keys of rows that have referred for some time only to what belonged to a target's object."""
+    log = Change.objects.using(conf.destination()).filter(in_table(target.place), operation__in=_OF_ROWS)
+    found: set[str | None] = set()
+    for each in target.during:
+        if each.start is not None or each.end is not None:
+            rows = log.filter(holding("before", each.values) | holding("after", each.values)).order_by()
+            for pair in rows.values_list("primary_key", "previous_primary_key").distinct():
+                found.update(pair)
+    return {key for key in found if key is not None}
+
+
 def own_times(target: Target, key: str) -> Iterator[OwnTime]:
     """Yield the times in which a row with a key was of a target's object.
+
+    What it refers to may come to the object, or leave it, between two of its changes.
 
     Args:
         target: The target.
         key: The key.
     """
+    segments = list(_segments(target, key))
+    start: Since | None = None
+    images: list[dict[str, Any]] = []
+    for number, segment in enumerate(segments):
+        end = segments[number + 1].since if number + 1 < len(segments) else None
+        windows = _windows(target, segment)
+        if windows is None:
+            start = start if images else segment.since
+            images.append(segment.image)
+        if images and (windows is not None or end is None):
+            until = end if windows is None else segment.since
+            yield from (OwnTime(*time, images) for time in times_between(start, until))
+            images = []
+        for window in windows or ():
+            for time in times_between(segment.since, end):
+                if (within := _intersection(time, window)) is not None:
+                    yield OwnTime(*within, [segment.image])
+
+
+class _Segment(NamedTuple):
+    """The row from a change on, up to the next one.
+
+    ``is_own``: it was of the object at the change; ``is_itself``: it is the object.
+    """
+
+    since: Since | None
+    image: dict[str, Any]
+    is_own: bool
+    is_itself: bool
+
+
+def _segments(target: Target, key: str) -> Iterator[_Segment]:
     of_key = Q(primary_key=key) | Q(previous_primary_key=key)
     log = Change.objects.using(conf.destination()).filter(in_table(target.place) & of_key)
     own = set(log.filter(target.condition).order_by().values_list("pk", flat=True))
-    start: Since | None = None
-    images: list[dict[str, Any]] = []
-    is_first, is_own = True, False
-    last: UUID | None = None
+    last = None
     for change in log.filter(operation__in=_OF_ROWS).order_by("id").iterator(_CHUNK):
         known = sides_of_change(target, change) if change.pk in own else frozenset()
         # A change of the key has one side under each.
         is_moved = change.previous_primary_key is not None
         here = {"after" if change.primary_key == key else "before"} if is_moved else {*SIDES}
         sides = known & here
-        if is_first and change.operation != "CREATE" and ("before" if change.before else "after") in sides:
-            # It was there before the log.
-            is_own = True
-        images += [getattr(change, side) for side in SIDES if side in sides and getattr(change, side)]
-        # What is deleted along with a row may come after it.
-        stays = is_own if change.operation == "DELETE" else "after" in sides
+        is_itself = any(is_in_span(span, change.pk, key) for span in target.spans)
         is_new = change.operation == "CREATE"
+        if last is None and not is_new and "before" in here:
+            # It was there before the log.
+            side = "before" if change.before else "after"
+            yield _Segment(None, getattr(change, side), side in sides, is_itself)
         since = arrival(change.pk, last) if is_new else Since(change.pk, change.pk)
-        if is_own and not stays:
-            yield from (OwnTime(*time, images) for time in times_between(start, since))
-            images = []
-        if stays and not is_own:
-            start = None if is_first and is_new else since
-        is_own, is_first, last = stays, False, change.pk
-    if is_own:
-        yield from (OwnTime(*time, images) for time in times_between(start, None))
+        if last is None and is_new:
+            yield _Segment(None, change.after, "after" in sides, is_itself)
+        elif change.operation != "DELETE":
+            yield _Segment(since, change.after if "after" in here else {}, "after" in sides, is_itself)
+        # What is deleted along with a row may come after it.
+        last = change.pk
+
+
+def _windows(target: Target, segment: _Segment) -> list[OwnWindow] | None:
+    """Return the times in which a row was of the object as it was; None for all of the time."""
+    timed = [each for each in target.during if holds_any(segment.image, [each.values])]
+    is_whole = segment.is_itself or holds_any(segment.image, target.values)
+    if segment.is_own and (is_whole or not timed):
+        return None
+    return [(each.start, each.end, each.side) for each in timed]
+
+
+def _intersection(one: OwnWindow, other: OwnWindow) -> OwnWindow | None:
+    starts = [each for each in (one[0], other[0]) if each is not None]
+    ends = [each for each in (one[1], other[1]) if each is not None]
+    start, end = max(starts, default=None), min(ends, default=None)
+    is_nothing = start is not None and end is not None and start >= end
+    return None if is_nothing or "" != one[2] != other[2] != "" else (start, end, one[2] or other[2])
 
 
 def arrival(change: UUID, last: UUID | None) -> Since:

@@ -419,6 +419,32 @@ def test_what_refers_to_a_row_belongs_to_whom_that_belonged_to(
     assert left.count("of ann") == 3 and left.count("of bob") == before.count("of bob") > 0
 
 
+def test_what_belonged_to_somebody_is_told_apart_also_far_from_them(bemi: Bemi, drain: Drain) -> None:
+    """The review between does not change when its product comes to somebody else."""
+    ann, bob = (Category.objects.create(name=name) for name in ("Ann", "Bob"))
+    product = Product.objects.create(sku="novel", category=bob)
+    review = Review.objects.create(product=product, text="a review")
+    execute(
+        "CREATE TABLE remark (id int PRIMARY KEY, "
+        "review_id bigint REFERENCES shop_review ON DELETE CASCADE, text text)"
+    )
+    try:
+        tracking.sync()
+        execute("INSERT INTO remark VALUES (1, %s, 'remark of bob')", [review.pk])
+        for owner, name in ((ann, "ann"), (bob, "bob"), (ann, "ann")):
+            product.category = owner
+            product.save()
+            for text in (f"remark of {name}", f"better remark of {name}"):
+                execute("UPDATE remark SET text = %s", [text])
+        drain()
+        bemi("erase", f"shop.Category:{ann.pk}", "--related", *REASON)
+    finally:
+        execute("DROP TABLE remark")
+    left = everything()
+    # What the row was when it came to somebody is theirs.
+    assert left.count("remark of bob") == 4 and left.count("remark of ann") == 1
+
+
 def test_keys_that_mean_something_are_hashed(bemi: Bemi, drain: Drain, settings: Any) -> None:
     settings.BEMI_MASK_KEY = "0123456789abcdef"
     execute("CREATE TABLE person (mail text PRIMARY KEY, name text)")

@@ -430,7 +430,7 @@ def test_what_belonged_to_somebody_is_told_apart_also_far_from_them(bemi: Bemi, 
     )
     try:
         tracking.sync()
-        execute("INSERT INTO remark VALUES (1, %s, 'remark of bob')", [review.pk])
+        execute("INSERT INTO remark VALUES (1, %s, %s)", [review.pk, "remark of bob"])
         for owner, name in ((ann, "ann"), (bob, "bob"), (ann, "ann")):
             product.category = owner
             product.save()

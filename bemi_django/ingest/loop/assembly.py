@@ -141,16 +141,16 @@ def assemble(
     baselines: BaselineRanges
     encoding = session.destination.get_parameter_status("server_encoding")
     if isinstance(sink, ExportSink):
-        baselines = ExportedBaselines(session, catalog.shows, keep_alive, masks, sink.hurry)
+        baselines = ExportedBaselines(session, catalog.transactions.shows, keep_alive, masks, sink.hurry)
     elif queue is None:
-        baselines = BaselineRanges(session, catalog.shows, committer.flush, keep_alive, masks)
+        baselines = BaselineRanges(session, catalog.transactions.shows, committer.flush, keep_alive, masks)
     else:
 
         def flush() -> None:
             committer.flush()
             queued.wait_for_consumers(sink)
 
-        baselines = queued = QueuedBaselines(session, catalog.shows, flush, keep_alive, masks)
+        baselines = queued = QueuedBaselines(session, catalog.transactions.shows, flush, keep_alive, masks)
     intake = Intake(
         writer,
         sink,

@@ -156,7 +156,8 @@ class Transactions:
             # After its commit, the source tells of all of its DDL at once.
             return
         # The server sends a commit a moment before it shows it; with synchronous replication, long before.
-        while (has_described := self._catalog.has_described(transaction.xid)) is None and self._keep_alive():
+        ask = self._catalog.transactions.has_described
+        while (has_described := ask(transaction.xid)) is None and self._keep_alive():
             time.sleep(_SHOWN)
         # Anybody may send such a message. Only descriptions are worth remembering a transaction.
         transaction.is_altering = has_described is not False

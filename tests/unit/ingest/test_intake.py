@@ -108,6 +108,10 @@ class Nothing:
     def note_ddl(self, xid: int, lsn: int) -> None:
         pass
 
+    @property
+    def transactions(self) -> Nothing:
+        return self
+
     def has_described(self, xid: int) -> bool:
         return True
 

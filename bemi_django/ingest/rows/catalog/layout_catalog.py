@@ -13,6 +13,7 @@ from bemi_django.ingest.rows import copy_format, description, values
 from bemi_django.ingest.rows.canonical_json import canonical_context, canonical_encoder
 from bemi_django.ingest.rows.catalog.calculator import Calculator
 from bemi_django.ingest.rows.catalog.mask_catalog import MaskCatalog
+from bemi_django.ingest.rows.catalog.shown_transactions import ShownTransactions
 from bemi_django.ingest.rows.catalog.sized_cache import SizedCache
 from bemi_django.ingest.rows.description import END, Chosen, Description, Generated, Version
 from bemi_django.ingest.rows.large_rows import LARGE
@@ -41,14 +42,6 @@ WHERE relation = %s AND system = (pg_control_system()).system_identifier ORDER B
 _IS_FOLLOWED = (
     "SELECT count(*) > 0 FROM pg_event_trigger WHERE evtname = '_bemi_follow_ddl' AND evtenabled <> 'D'"
 )
-_SHOWS = "SELECT pg_visible_in_snapshot(%s::text::xid8, pg_current_snapshot())"
-# Before the server shows a transaction, nobody knows what it has described.
-_HAS_DESCRIBED = """
-SELECT CASE WHEN pg_visible_in_snapshot(t.xid, pg_current_snapshot()) THEN EXISTS (
-    SELECT FROM _bemi.relations k
-    WHERE k.since_xid = t.xid AND k.system = (pg_control_system()).system_identifier) END
-FROM (SELECT %s::text::xid8) t (xid)
-"""
 _NAMES = "SELECT format_type(%s, -1), %s::regproc::text"
 _TYPE_NAMES = "SELECT format_type(oid, -1) FROM unnest(%s::oid[]) WITH ORDINALITY t (oid, n) ORDER BY n"
 
@@ -75,6 +68,8 @@ class LayoutCatalog:
         self._is_unicode = connection.get_parameter_status("server_encoding") == "UTF8"
         #: Knows which columns are masked.
         self.masks = MaskCatalog(self._rows, self._descriptions, masking)
+        #: Knows what the source shows of transactions.
+        self.transactions = ShownTransactions(self._rows)
         self._connection = connection
         self._calculator = calculator
         self._database = database
@@ -98,19 +93,6 @@ class LayoutCatalog:
         """Note that descriptions made by a transaction are valid for others from its commit on."""
         self._commits[xid] = commit_lsn
         self.masks.forget()
-
-    def shows(self, xid: int) -> bool:
-        """Return whether a transaction is visible: the server sends it a moment before it is."""
-        return bool(self._rows(_SHOWS, [str(xid)])[0][0])
-
-    def has_described(self, xid: int) -> bool | None:
-        """Return whether a transaction has described tables.
-
-        Returns:
-            None while it is not visible: the server sends it a moment before it is.
-        """
-        found: bool | None = self._rows(_HAS_DESCRIBED, [str(xid)])[0][0]
-        return found
 
     def layouts(self, change: ChangeHeader | Stitched) -> Iterator[RowLayout]:
         """Yield the layouts by which a change may be written, the most likely first."""

@@ -43,7 +43,12 @@ def test_the_values_of_an_object_are_found_in_its_text(values: dict[str, Any], w
     assert found == values
     for key in ("a", "b"):
         given: list[str] = []
-        changed = with_value(text, key, lambda value: given.append(value) or '"new"')  # noqa: B023
+
+        def put(value: str, given: list[str] = given) -> str:
+            given.append(value)
+            return '"new"'
+
+        changed = with_value(text, key, put)
         assert loads(changed) == values | ({key: "new"} if key in values else {})
         assert list(map(loads, given)) == ([values[key]] if key in values else [])
 

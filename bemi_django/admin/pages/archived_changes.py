@@ -35,6 +35,12 @@ class ArchivedRow(NamedTuple):
     context: list[tuple[str, str]]
 
 
+class ArchiveForm(FilterForm):
+    """The filters of the archive."""
+
+    is_of_archive = True
+
+
 def template_context(viewer: Viewer) -> dict[str, Any]:
     """Return the context of the template.
 
@@ -44,7 +50,7 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
     if not archive_is_there():
         raise Http404
     request = viewer.request
-    form = FilterForm(request.GET, viewer)
+    form = ArchiveForm(request.GET, viewer)
     problem, page = "", ArchivedPage([], None, is_partial=False)
     try:
         page = _page(form, request.GET.get("before", ""))

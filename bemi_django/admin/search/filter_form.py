@@ -21,7 +21,14 @@ from bemi_django.admin.search.filters.filter_fields import DayField, ExcludedFie
 from bemi_django.admin.search.filters.filtered_changes import FilteredChanges
 from bemi_django.admin.search.paging import PageCursor, cursor_before
 from bemi_django.admin.search.people.groups import GroupMembers, knows_groups, members_of
-from bemi_django.admin.search.people.users import ContextPart, by_user, is_user, refuse, searchable_parts
+from bemi_django.admin.search.people.users import (
+    ContextPart,
+    by_user,
+    is_key,
+    is_user,
+    refuse,
+    searchable_parts,
+)
 from bemi_django.log import conditions
 from bemi_django.wire import UNVERIFIED_KEY
 
@@ -49,6 +56,9 @@ class FilterForm(forms.Form):
     not_table = ExcludedField(label=_("Model other than"), required=False)
     not_operation = ExcludedField(label=_("Operation other than"), required=False)
     not_endpoint = ExcludedField(label=_("Endpoint other than"), required=False)
+
+    #: Whether changes are looked for that the log has no more: it does not know whose they are.
+    is_of_archive = False
 
     def __init__(self, data: Any, viewer: Viewer, *, is_checked: bool = True) -> None:
         """Make the form.
@@ -106,7 +116,8 @@ class FilterForm(forms.Form):
         """Return the parts of contexts that the text may mean."""
         text = self.cleaned_data["user"]
         found = searchable_parts(text, self._viewer) if text else []
-        if text and not is_user(text, found, self._viewer):
+        is_archived = self.is_of_archive and is_key(text)
+        if text and not is_archived and not is_user(text, found, self._viewer):
             raise ValidationError(
                 _("No user has the name, e-mail address or key “%(value)s”, and no task, command or role."),
                 params={"value": text},

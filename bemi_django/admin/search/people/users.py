@@ -137,11 +137,16 @@ def _email_field(model: Any) -> Any:
     return next((field for field in model._meta.concrete_fields if field.name == name), None)
 
 
+def is_key(text: str) -> bool:
+    """Tell whether a text can be the primary key of a user."""
+    try:
+        get_user_model()._meta.pk.to_python(text)
+    except (ValidationError, ValueError):
+        return False
+    return "\0" not in text
+
+
 def _has_key(text: str) -> bool:
     """Tell whether a user has a text as the primary key."""
     model: Any = get_user_model()
-    try:
-        key = model._meta.pk.to_python(text)
-    except (ValidationError, ValueError):
-        return False
-    return "\0" not in text and bool(model._default_manager.filter(pk=key).exists())
+    return is_key(text) and bool(model._default_manager.filter(pk=model._meta.pk.to_python(text)).exists())

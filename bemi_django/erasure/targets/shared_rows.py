@@ -13,7 +13,7 @@ from bemi_django.erasure.targets.sides import holds_any, is_in_span, sides_of
 from bemi_django.erasure.targets.target import HAVING_VALUES, SIDES, Target, holding
 from bemi_django.log.conditions import in_table
 from bemi_django.models import Change
-from bemi_django.wire.ids import first_id
+from bemi_django.wire.ids import change_id, first_id, sequence_in
 
 _CHUNK = 200
 #: Events have no values, so they are of nobody else.
@@ -99,7 +99,7 @@ def own_times(target: Target, key: str) -> Iterator[OwnTime]:
     start: Since | None = None
     images: list[dict[str, Any]] = []
     for number, segment in enumerate(segments):
-        end = segments[number + 1].since if number + 1 < len(segments) else None
+        end = _end(segments[number + 1 : number + 3])
         windows = _windows(target, segment)
         if windows is None:
             start = start if images else segment.since
@@ -112,6 +112,13 @@ def own_times(target: Target, key: str) -> Iterator[OwnTime]:
             for time in times_between(segment.since, end):
                 if (within := _intersection(time, window)) is not None:
                     yield OwnTime(*within, [segment.image])
+
+
+def _end(following: Sequence[_Segment]) -> Since | None:
+    """Return the end of a segment, given the two after it."""
+    bounds = [each.since for each in following if each.since is not None]
+    # What had the key before may be what rows had until something else has it.
+    return Since(min(each.before for each in bounds), bounds[0].after) if bounds else None
 
 
 class _Segment(NamedTuple):
@@ -144,6 +151,9 @@ def _segments(target: Target, key: str) -> Iterator[_Segment]:
             side = "before" if change.before else "after"
             yield _Segment(None, getattr(change, side), side in sides, is_itself)
         since = arrival(change.pk, last) if is_new else Since(change.pk, change.pk)
+        if "after" not in here:
+            # Rows that refer to it follow it to the other key later in its transaction.
+            since = Since(UUID(bytes=change_id(sequence_in(change.pk.bytes) + 8, 0, 0)), change.pk)
         if last is None and is_new:
             yield _Segment(None, change.after, "after" in sides, is_itself)
         elif change.operation != "DELETE":

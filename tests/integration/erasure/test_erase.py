@@ -426,7 +426,7 @@ def test_what_belonged_to_somebody_is_told_apart_also_far_from_them(bemi: Bemi, 
     review = Review.objects.create(product=product, text="a review")
     execute(
         "CREATE TABLE remark (id int PRIMARY KEY, "
-        "review_id bigint REFERENCES shop_review ON DELETE CASCADE, text text)"
+        "review_id bigint REFERENCES shop_review ON DELETE CASCADE ON UPDATE CASCADE, text text)"
     )
     try:
         tracking.sync()
@@ -436,6 +436,8 @@ def test_what_belonged_to_somebody_is_told_apart_also_far_from_them(bemi: Bemi, 
             product.save()
             for text in (f"remark of {name}", f"better remark of {name}"):
                 execute("UPDATE remark SET text = %s", [text])
+            if owner is ann:
+                execute("UPDATE shop_review SET id = id + 1000")
         drain()
         bemi("erase", f"shop.Category:{ann.pk}", "--related", *REASON)
     finally:

@@ -72,8 +72,8 @@ def _times_of_shared(
                 values = tuple(image.get(name) for name in names)
                 if None not in values and values not in found:
                     found.append(values)
-            for values in _referring(reference, found):
-                yield During(values, *time[:3])
+            for referring in _referring(reference, found):
+                yield During(referring, *time[:3])
 
 
 def _seen(parent: Target, reference: BelongingColumns, shared: Collection[str]) -> list[tuple[Any, ...]]:

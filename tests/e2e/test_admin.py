@@ -85,7 +85,7 @@ def story(site: Site, browser: Any, session: Any) -> None:
     )
     for started in ({"task": "remind"}, request):
         site.execute(write, [json.dumps({**first, "task_id": "t1", **started})])
-    site.arrived(6, "tag")
+    site.arrived(4, "tag")
 
 
 def test_changes_arrive_are_filtered_and_opened(visit: Visitor, story: None) -> None:

@@ -18,9 +18,9 @@ from tests.support.paths import ROOT
 from tests.support.visitor import Visitor
 
 LIST = "/admin/bemi_django/change/"
-#: Where pictures are kept: those of docs/ are made with ``make screenshots``, of a longer season.
+#: Where pictures are kept: those of docs/ are made with ``make screenshots``, of the whole season.
 PICTURES = os.environ.get("BEMI_SCREENSHOTS")
-SIZE = ["--days", "30", "--scale", "0.4"] if PICTURES else ["--days", "2", "--scale", "0.05"]
+SIZE = [] if PICTURES else ["--days", "2", "--scale", "0.05"]
 SETTINGS = "tests.support.store_settings"
 
 Visit = Callable[..., Any]

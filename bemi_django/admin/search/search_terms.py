@@ -17,14 +17,15 @@ from django.utils.translation import gettext_noop
 
 from bemi_django import conf
 from bemi_django.admin.search import query_timeouts
+from bemi_django.patterns import possessive
 
 _BIGGEST = 2**63 - 1
 _CONTEXT = re.compile(r"[^\W\d]\w*=")
 # What words consist of as they are typed. A quotation begins where a word or its value does: elsewhere, as in
 # O'Brien or 24", a mark is a character like others.
-_PARTS = re.compile(
-    r"""(?P<blank>[ \t\r\n]+)|(?<![^ \t\r\n:=])(?:"(?P<double>[^"\\]*(?:\\.[^"\\]*)*)"|'(?P<single>[^']*)'"""
-    r"""|(?P<open>["']))|[^ \t\r\n:="']+|.""",
+_PARTS = possessive.compiled(
+    r"""(?P<blank>[ \t\r\n]+)|(?<![^ \t\r\n:=])"""
+    r"""(?:"(?P<double>[^"\\]*+(?:\\.[^"\\]*+)*+)"|'(?P<single>[^']*+)'|(?P<open>["']))|[^ \t\r\n:="']+|.""",
     re.DOTALL,
 )
 _ESCAPED = re.compile(r"""\\(["\\])""")

@@ -43,6 +43,18 @@ def test_a_request_that_has_changed_nothing_itself_is_at_the_top() -> None:
     assert names(found) == ("r", [("rt", [])]) and found.count == 0
 
 
+def test_a_request_is_not_named_by_what_its_task_has_sent_before_it_committed() -> None:
+    found = tree_of(
+        ActionRun("request_id", "r"),
+        made(
+            {"request_id": "c", "parent_request_id": "r", "task_id": "t", "endpoint": "/pay/"},
+            {"request_id": "r", "task_id": "t", "endpoint": "/cart/"},
+        ),
+    )
+    assert names(found) == ("r", [("rt", [("ct", [])])])
+    assert found.context["endpoint"] == "/cart/"
+
+
 IDS = st.sampled_from(["", "a", "b", "c", 1, None])
 CONTEXTS = st.lists(
     st.fixed_dictionaries(

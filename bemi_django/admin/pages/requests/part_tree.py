@@ -71,7 +71,7 @@ def tree_of(run: ActionRun, changes: Iterable[MadeChange]) -> RunPart:
     ordered = sorted(found.values(), key=lambda part: part.first)
     root = next((part for part in ordered if _is_root(part, run, found)), None)
     # Only what it has started has written anything.
-    top = root or RunPart(_root_key(run), ordered[0].context, ordered[0].first, ordered[0].first)
+    top = root or RunPart(_root_key(run), _context_of(run, ordered), ordered[0].first, ordered[0].first)
     parents = {id(part): _parent(part, found) or top for part in ordered if part is not top}
     _break_circles(ordered, parents, top)
     for part in ordered:
@@ -91,6 +91,11 @@ def walk(part: RunPart) -> Iterator[RunPart]:
 
 def _root_key(run: ActionRun) -> PartKey:
     return PartKey(*(run.id if run.key == name else "" for name in PartKey._fields))
+
+
+def _context_of(run: ActionRun, parts: Iterable[RunPart]) -> dict[str, Any]:
+    """Return the context of what ran in it: what it has only sent has an endpoint of its own."""
+    return next((part.context for part in parts if part.context.get(run.key) == run.id), {})
 
 
 def _is_root(part: RunPart, run: ActionRun, found: dict[PartKey, RunPart]) -> bool:

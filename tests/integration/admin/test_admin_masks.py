@@ -16,6 +16,7 @@ from django.test import Client
 
 from bemi_django.log.keys import key_of
 from bemi_django.models import Change
+from sample_project.todos.models import Tag, Todo
 from tests.support.audit import LIST, record, visitor
 from tests.support.audit_api import API
 from tests.support.masked_models import SECRETS, fill, made
@@ -202,6 +203,14 @@ def test_a_table_is_found_through_search_path(db: None, settings: Any) -> None:
     record(1, schema="elsewhere", table="tag", primary_key="77", operation="CREATE", before={}, after=row)
     client = visitor("bemi_django.view_change", "todos.view_tag")
     assert "Hidden-Tag" not in text_of(client, "") + text_of(client, "timeline/todos/tag/77/")
+
+
+@pytest.mark.parametrize("column", ["todo_tags.tag_id", "tag.id"])
+def test_members_of_a_masked_relationship_are_not_named(db: None, settings: Any, column: str) -> None:
+    settings.BEMI_MASKED_FIELDS = [column]
+    Todo.objects.create(pk=1, task="Sleep").tags.add(Tag.objects.create(pk=77, name="Hidden-Tag"))
+    client = visitor("bemi_django.view_change", "todos.view_todo", "todos.view_tag")
+    assert "Hidden-Tag" not in text_of(client, "timeline/todos/todo/1/")
 
 
 @pytest.mark.parametrize(

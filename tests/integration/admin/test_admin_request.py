@@ -184,11 +184,11 @@ def test_what_a_request_has_started_is_a_tree(admin_client: Client) -> None:
 def test_a_tree_that_is_not_whole_says_so(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     started()
     monkeypatch.setattr(started_parts, "SHOWN", 1)
-    assert "The first part is shown. There are more." in of_request(admin_client).content.decode()
+    assert "The first part is shown. There may be more." in of_request(admin_client).content.decode()
     monkeypatch.setattr(started_parts, "read_changes", refuse)
     text = of_request(admin_client).content.decode()
     assert "Finding everything that it started takes too long." in text
-    assert f'<a href="{LIST}?q=parent_request_id%3Dr">All of them in the list</a>' in text
+    assert f'<a href="{LIST}?q=parent_request_id%3Dr">Their changes in the list</a>' in text
 
 
 @pytest.mark.parametrize(

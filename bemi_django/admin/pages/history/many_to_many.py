@@ -56,7 +56,7 @@ def many_to_many_labels(
     if value is None or not viewer.may("view", field.related_model):
         return None
     ends = _ends(field, value, instance)
-    if ends is None:
+    if ends is None or ends.member.column in viewer.masks.hidden_fields(through):
         return None
     holds, other = ends.holds, ends.member.column
     members: dict[str, Any] = {}

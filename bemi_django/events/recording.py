@@ -14,9 +14,10 @@ from bemi_django import conf
 from bemi_django.capture import context
 from bemi_django.events.emission import VIEWED, key_with_masks, message, require_name, statement
 from bemi_django.exceptions import BemiError
-from bemi_django.log.keys import json_of, key_of
+from bemi_django.log.keys import json_of, key_fields, key_of, stored_value
 from bemi_django.log.lossless_json import dumps
 from bemi_django.log.places import Place, table_name
+from bemi_django.log.printing import key_text
 from bemi_django.mask_rules import configured_masks
 from bemi_django.masking.flat_types import type_named
 from bemi_django.masking.rules import ColumnMask, Rules
@@ -146,9 +147,12 @@ def _key(instance: models.Model, schema: str, table: str) -> str | None:
     except ImproperlyConfigured:
         # A check reports it, and the worker does not start.
         return key_of(instance)
-    fields = getattr(instance._meta, "pk_fields", [instance._meta.pk])
+    # The table's, which may have columns that the model's has not.
+    fields = key_fields(instance.__class__, instance._state.db)
+    values = [getattr(instance, field.attname) for field in fields]
+    key = key_text([stored_value(field, value) for field, value in zip(fields, values, strict=True)])
     masks = [_mask(rules, schema, table, field) for field in fields]
-    return key_with_masks(masks, key_of(instance), lambda: dumps(json_of(fields[0], instance.pk)))
+    return key_with_masks(masks, key, lambda: dumps(json_of(fields[0], values[0])))
 
 
 def _mask(rules: Rules, schema: str, table: str, field: Any) -> ColumnMask | None:

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import connection, connections, transaction
+from django.db import connection, connections, models, transaction
 from django.utils import timezone
 
 from bemi_django import arecord, bound_context, record, skip_tracking
 from bemi_django.exceptions import NoModel
 from bemi_django.models import Change
 from tests.shop.models import Category, Product
+from tests.support.passing_models import meta_of, passing_models
 from tests.support.pipeline import Drain
 from tests.support.project_database import execute
 
@@ -199,6 +200,31 @@ def test_a_key_that_is_masked_is_the_hash_that_rows_have(drain: Drain, settings:
     keys = {_key(each, "public", "shop_product") for each in (plain, other)}
     assert len(keys) == 2 and "42" not in keys
     assert Change.objects.count() == 0
+
+
+def sent_mails() -> list[type[models.Model]]:
+    """Declare a model whose table has one column more in its key."""
+
+    class Mailed(models.Model):  # noqa: DJ008
+        mail = models.CharField(max_length=50)
+        Meta = meta_of('mails"."mailed', managed=False)
+
+    return [Mailed]
+
+
+def test_a_masked_column_of_the_key_that_only_the_table_has_is_not_told(drain: Drain, settings: Any) -> None:
+    settings.BEMI_MASK = {"mails.mailed.mail": "hash"}
+    settings.BEMI_MASK_KEY = "k" * 32
+    with passing_models(sent_mails, "mails") as (mailed,):
+        try:
+            execute("CREATE TABLE mails.mailed (id int, mail text, PRIMARY KEY (id, mail))")
+            record("read", mailed(pk=7, mail="ann@example.org"))
+            (event,) = drain()
+        finally:
+            execute("DROP SCHEMA mails CASCADE")
+    # Nothing is kept of a key with a masked part.
+    assert brief([event]) == [("EVENT", "mailed", None, "read")]
+    assert "ann@" not in json.dumps(event.context)
 
 
 def test_a_model_of_several_tables_has_events_under_its_own(drain: Drain, category: Category) -> None:

@@ -29,7 +29,7 @@ def status(command: BaseCommand, database: str, options: dict[str, Any]) -> None
         CommandError: Something has to be done; the exit status is 1.
         BemiError: The database has no log.
     """
-    with time_limits(database):
+    with time_limits(database, "5min"):
         found = read_recording(database)
     if options["json"]:
         command.stdout.write(json.dumps(as_json(found), indent=2))

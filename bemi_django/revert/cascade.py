@@ -90,13 +90,17 @@ class _Transactions:
             yield from self._by_values(parent, link, _read_generic).get(values, ())
 
     def _following(self, parent: Change) -> Iterator[Change]:
-        """Yield the changes by which ``ON UPDATE CASCADE`` gave rows the new key of another one."""
+        """Yield the changes by which ``ON UPDATE CASCADE`` gave rows the new key of another one.
+
+        Those of rows whose own key has it are left out: others may refer to them in turn.
+        """
         for reference in self._references[parent.place]:
             own = reference.parent_columns
             if reference.on_update == _CASCADE and all(column in parent.before for column in own):
                 values = values_of(parent.before, own), values_of(parent.after, own)
                 if values[0] != values[1]:
-                    yield from self._by_values(parent, reference, _read_moved).get(sum(values, ()), ())
+                    moved = self._by_values(parent, reference, _read_moved).get(sum(values, ()), ())
+                    yield from (change for change in moved if change.previous_primary_key is None)
 
     def _by_values(
         self, parent: Change, relation: _Relation, read: Callable[[Change, _Relation], _Children]

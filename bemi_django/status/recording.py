@@ -144,8 +144,9 @@ def _held_up(worker: WorkerStatus) -> str:
     age = 0 if worker.log_end is None else worker.log_end.age
     return (
         f"the worker is connected, but nothing has arrived in the log for {age:.0f} s, though WAL has waited "
-        f"for {worker.waited_seconds:.0f} s or longer: see what the worker says, and whether a server waits "
-        "for a standby (synchronized_standby_slots, synchronous_standby_names) or for a lock"
+        f"for {worker.waited_seconds:.0f} s or longer: see what the worker says, whether it writes a large "
+        "transaction, and whether a server waits for a standby (synchronized_standby_slots, "
+        "synchronous_standby_names) or for a lock"
     )
 
 

@@ -12,20 +12,21 @@ from bemi_django import conf
 # Whoever moves a month, or runs VACUUM FULL, locks the log for as long as they like.
 _LIMIT = """
 SELECT pg_catalog.set_config('lock_timeout'::pg_catalog.text, '3s'::pg_catalog.text, true),
-       pg_catalog.set_config('statement_timeout'::pg_catalog.text, '20s'::pg_catalog.text, true)
+       pg_catalog.set_config('statement_timeout'::pg_catalog.text, %s::pg_catalog.text, true)
 """
 
 
 @contextmanager
-def time_limits(source: str) -> Iterator[None]:
+def time_limits(source: str, statement: str = "20s") -> Iterator[None]:
     """Let statements on a source and on the log fail, in a block, that wait for a lock or take long.
 
     Args:
         source: Alias of the source.
+        statement: How long a statement may take: a person waits longer than a monitor.
     """
     with ExitStack() as opened:
         for alias in dict.fromkeys((source, conf.destination())):
             opened.enter_context(transaction.atomic(using=alias))
             with connections[alias].cursor() as cursor:
-                cursor.execute(_LIMIT)
+                cursor.execute(_LIMIT, [statement])
         yield

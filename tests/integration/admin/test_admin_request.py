@@ -20,7 +20,8 @@ from tests.support.audit import LIST, record, visitor
 from tests.support.project_database import execute
 
 CONTEXT = {
-    "user_id": 7,
+    # Of nobody, however many users tests have made.
+    "user_id": 7_000_007,
     "endpoint": "/cart/",
     "request_id": "r",
     "parent_request_id": "p",
@@ -69,7 +70,7 @@ def test_a_request_is_told_step_by_step(admin_client: Client) -> None:
         assert part in text, part
     assert "89 ms from the first commit to the last" in text
     assert (
-        "<title>user 7 created todo Wake up, changed task of 5 todos, changed task of 2 tags | Request"
+        "<title>user 7000007 created todo Wake up, changed task of 5 todos, changed task of 2 tags | Request"
         in text
     )
     assert f'href="{LIST}request/?id=p"' in text

@@ -20,7 +20,7 @@ from bemi_django.capture.context_masks import masked
 from bemi_django.capture.functions import guarded, is_async, values_of, waiter
 from bemi_django.capture.layers import Provisional
 from bemi_django.capture.proxies import TrustedProxies, client_address, is_trusted_peer
-from bemi_django.capture.request_id import HEADER, request_ids
+from bemi_django.capture.run_ids import HEADER, request_ids
 from bemi_django.capture.streams import bind_async_iterator, bind_call, bind_iterator
 from bemi_django.capture.warn_once import warn_once
 from bemi_django.masking.contexts import MASK

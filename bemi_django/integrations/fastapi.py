@@ -14,7 +14,7 @@ from bemi_django.capture.api import hook_every_engine
 from bemi_django.capture.context import provided_context
 from bemi_django.capture.functions import is_async, values_of
 from bemi_django.capture.proxies import TrustedProxies, client_address, is_trusted_peer
-from bemi_django.capture.request_id import HEADER, request_ids
+from bemi_django.capture.run_ids import HEADER, request_ids
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,12 @@ from datetime import date, datetime, time, timedelta
 
 from django.conf import settings
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
+
+_LONGEST_IN_MS = timedelta(seconds=10)
 
 
 def local(moment: datetime) -> datetime:
@@ -69,6 +72,15 @@ def lasted(begin: datetime, end: datetime) -> str:
     if seconds < 60:
         return ngettext("%(count)d second", "%(count)d seconds", seconds) % {"count": seconds}
     return timesince(begin, end, depth=1)
+
+
+def took(duration: timedelta) -> str:
+    """Return a duration: in milliseconds up to 10 seconds, above it in its greatest unit."""
+    if duration < _LONGEST_IN_MS:
+        number = number_format(round(duration / timedelta(milliseconds=1)))
+        return _("%(number)s ms") % {"number": number}
+    end = timezone.now()
+    return lasted(end - duration, end)
 
 
 def as_input(moment: datetime) -> str:

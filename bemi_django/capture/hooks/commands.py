@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import partial, wraps
-from secrets import token_hex
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
 from bemi_django.capture.context import process_context, provided_context
+from bemi_django.capture.run_ids import new_id
 from bemi_django.masking.words import is_secret
 
 # An option that is only about a secret, such as a path, is masked as well.
@@ -80,7 +80,7 @@ def _with_context(execute: Callable[..., Any]) -> Callable[..., Any]:
         # The command for which the process was started is the context of its other threads, too.
         is_process = getattr(self, "_called_from_command_line", False)
         enter = process_context if is_process else provided_context
-        with enter(partial(_context_of_run, self, args, options, token_hex(16))):
+        with enter(partial(_context_of_run, self, args, options, new_id())):
             return execute(self, *args, **options)
 
     wrapped._bemi_wraps = execute  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta, timezone
 from html import unescape
 from typing import Any
 from uuid import UUID
@@ -77,6 +78,26 @@ def test_a_request_is_told_step_by_step(admin_client: Client) -> None:
     assert [line.name for line in response.context["facts"]][:2] == ["user_id", "endpoint"]
     assert "SQL" not in {line.name for line in response.context["facts"]}
     assert f'<a class="bemi-button" href="{LIST}?q=request%3A%22r%22&records=on&view=rows">' in text
+
+
+def test_durations_count_from_when_the_request_began(admin_client: Client) -> None:
+    began = datetime(2026, 3, 1, 10, tzinfo=timezone.utc)
+    request = f"{int(began.timestamp() * 1000):012x}7{'0' * 3}8{'0' * 15}"
+    for number, milliseconds in enumerate((38, 184), 1):
+        committed_at = began + timedelta(milliseconds=milliseconds)
+        step(number, committed_at=committed_at, more={"request_id": request})
+    record(3, context={"parent_request_id": request}, committed_at=began + timedelta(seconds=20))
+    response = of_request(admin_client, request)
+    assert [part.later for part in response.context["transactions"]] == ["38 ms", "184 ms"]
+    text = response.content.decode()
+    assert "184 ms from the beginning to the last commit" in text and "38 ms after the beginning" in text
+    top = response.context["tree"].top
+    assert (top.later, top.took, top.parts[0].later, top.parts[0].took) == (
+        "+0 ms",
+        "184 ms",
+        "+20 seconds",
+        "",
+    )
 
 
 def test_all_of_it_is_copied_as_sql(admin_client: Client) -> None:

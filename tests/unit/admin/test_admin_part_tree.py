@@ -35,7 +35,26 @@ def test_a_request_of_a_task_is_below_the_task() -> None:
         ),
     )
     assert names(found) == ("r", [("rt", [("ct", []), ("ru", [])])])
-    assert (found.first, found.last, found.count) == (BEGIN, BEGIN, 1)
+    assert (found.began, found.last, found.count) == (BEGIN, BEGIN, 1)
+
+
+def test_a_part_begins_when_its_id_says() -> None:
+    early = f"{int(BEGIN.timestamp() * 1000) - 150:012x}7{'0' * 3}8{'0' * 15}"
+    found = tree_of(
+        ActionRun("request_id", early),
+        made({"request_id": early}, {"request_id": early, "task_id": early}),
+    )
+    (task,) = found.parts
+    assert (found.began, found.last) == (BEGIN - timedelta(milliseconds=150), BEGIN)
+    # A task has the id of its message.
+    assert task.began == BEGIN + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("later", [timedelta(milliseconds=-1), timedelta(days=31)])
+def test_what_an_id_says_is_not_believed_if_it_cannot_be(later: timedelta) -> None:
+    run = ActionRun("command_id", "0" * 12 + "70008" + "0" * 15)
+    assert run.began_at(datetime.fromtimestamp(0, timezone.utc) + later) is None
+    assert run.began_at(datetime(1970, 1, 1, 0, 0, 1)) == datetime(1970, 1, 1)
 
 
 def test_a_request_that_has_changed_nothing_itself_is_at_the_top() -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta, timezone
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 
 from bemi_django.capture.comment import without_comment
 from bemi_django.capture.proxies import TrustedProxies, is_trusted_peer
-from bemi_django.capture.request_id import request_ids
+from bemi_django.capture.run_ids import made_at, new_id, request_ids
 
 
 @pytest.mark.parametrize("header", ["", "with blanks", "x" * 201, "é"])
@@ -17,6 +19,23 @@ def test_a_header_that_is_no_id_is_ignored(header: str) -> None:
     for is_trusted in (True, False):
         (name, value) = request_ids(header, is_trusted=is_trusted).popitem()
         assert name == "request_id" and re.fullmatch("[0-9a-f]{32}", value)
+
+
+def test_an_id_says_when_it_was_made() -> None:
+    before = datetime.now(timezone.utc)
+    ids = [new_id() for _ in range(50)]
+    assert len(set(ids)) == len(ids) and {UUID(made).version for made in ids} == {7}
+    for found in ids:
+        at = made_at(found)
+        assert at and before - timedelta(milliseconds=1) <= at <= datetime.now(timezone.utc)
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["r", "\0", str(uuid4()), "f" * 12 + "7" + "f" * 3 + "8" + "f" * 15, "0" * 12 + "70000" + "0" * 15],
+)
+def test_other_ids_do_not_say_it(other: str) -> None:
+    assert made_at(other) is None
 
 
 def test_only_a_trusted_peer_chooses_the_id() -> None:

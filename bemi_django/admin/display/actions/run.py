@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.values.turned_text import in_order
+from bemi_django.capture.run_ids import made_at
 from bemi_django.log.lossless_json import dumps
 from bemi_django.models import Change
 
 #: The keys of contexts that hold its id, the innermost first, and the parameters of its page.
 RUN_KEYS = {"request_id": "id", "task_id": "task_id", "command_id": "command_id"}
+
+_LONGEST = timedelta(days=30)
 
 
 class ActionRun(NamedTuple):
@@ -26,6 +31,20 @@ class ActionRun(NamedTuple):
     def context(self) -> dict[str, str]:
         """The part of a context that its changes have."""
         return {self.key: self.id}
+
+    def began_at(self, committed_at: datetime) -> datetime | None:
+        """Return when it began, if its id says so, or None.
+
+        Args:
+            committed_at: When it first committed. The clock of the application may differ from the one of the
+                database, and anybody may have made an id: what began after it, or long before, is not told.
+        """
+        # A task has the id of its message, which was published at any time before.
+        made = made_at(self.id) if self.key != "task_id" else None
+        if made is None:
+            return None
+        began = made if timezone.is_aware(committed_at) else timezone.make_naive(made)
+        return began if timedelta() <= committed_at - began <= _LONGEST else None
 
     @property
     def search(self) -> str:

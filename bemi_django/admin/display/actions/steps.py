@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.utils.formats import number_format
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.access.viewer import Viewer
@@ -17,6 +15,7 @@ from bemi_django.admin.display.actions.sentence import sentence
 from bemi_django.admin.display.actors import Actor, Actors, where
 from bemi_django.admin.display.change_rows import ListedRow, rows
 from bemi_django.admin.display.object_labels import ObjectLabels
+from bemi_django.admin.display.site_time import took
 from bemi_django.admin.display.sql_text import Statements, replay_sql
 from bemi_django.admin.display.values.formatter import Formatter
 from bemi_django.log.lossless_json import dumps
@@ -65,7 +64,7 @@ class TransactionSteps(NamedTuple):
     Attributes:
         change: Its first change.
         committed_at: When it was committed.
-        milliseconds: How long after the first transaction, for people; empty for that one.
+        later: How long after the beginning, for people; empty for the first one if that is not known.
         actor: Who made it.
         where: The endpoint, task, command or program.
         steps: The steps.
@@ -75,7 +74,7 @@ class TransactionSteps(NamedTuple):
 
     change: Change
     committed_at: datetime
-    milliseconds: str
+    later: str
     actor: Actor
     where: str
     steps: list[ActionStep]
@@ -83,8 +82,17 @@ class TransactionSteps(NamedTuple):
     sql: str
 
 
-def transactions(changes: Sequence[Change], viewer: Viewer) -> list[TransactionSteps]:
-    """Return the steps of changes in commit order."""
+def transactions(
+    changes: Sequence[Change], viewer: Viewer, began: datetime | None = None
+) -> list[TransactionSteps]:
+    """Return the steps of changes in commit order.
+
+    Args:
+        changes: The changes.
+        viewer: Who sees them.
+        began: When what made them began; without it, times count from the first commit.
+    """
+    begin = began or changes[0].committed_at
     actors, objects = Actors(changes, viewer), ObjectLabels(changes, viewer)
     listed = {row.change.pk: row for row in rows(changes, viewer, actors, objects)}
     groups: dict[object, list[Change]] = {}
@@ -99,7 +107,7 @@ def transactions(changes: Sequence[Change], viewer: Viewer) -> list[TransactionS
         first = group[0]
         steps = _steps(group, number, viewer, objects, formatter, listed, statements)
         number += len(group)
-        later = milliseconds(first.committed_at - found[0].committed_at) if found else ""
+        later = took(first.committed_at - begin) if found or began else ""
         actor, place = actors.actor_of(first), where(first, viewer)
         found.append(
             TransactionSteps(
@@ -107,11 +115,6 @@ def transactions(changes: Sequence[Change], viewer: Viewer) -> list[TransactionS
             )
         )
     return found
-
-
-def milliseconds(duration: timedelta) -> str:
-    """Return a duration for people."""
-    return _("%(number)s ms") % {"number": number_format(round(duration / timedelta(milliseconds=1)))}
 
 
 def _steps(

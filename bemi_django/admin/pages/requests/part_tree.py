@@ -29,7 +29,7 @@ class RunPart:
     Attributes:
         key: What it is.
         context: The context of its first change, as the viewer sees it.
-        first: When it committed first.
+        began: When it began, as far as that is known, else when it committed first.
         last: When it committed last.
         count: The number of its changes.
         parts: What it has started.
@@ -37,7 +37,7 @@ class RunPart:
 
     key: PartKey
     context: dict[str, Any]
-    first: datetime
+    began: datetime
     last: datetime
     count: int = 0
     parts: list[RunPart] = field(default_factory=list)
@@ -66,18 +66,28 @@ def tree_of(run: ActionRun, changes: Iterable[MadeChange]) -> RunPart:
     for change in changes:
         key = key_of(change.context)
         part = found.setdefault(key, RunPart(key, change.context, change.committed_at, change.committed_at))
-        part.first, part.last = min(part.first, change.committed_at), max(part.last, change.committed_at)
+        part.began, part.last = min(part.began, change.committed_at), max(part.last, change.committed_at)
         part.count += 1
-    ordered = sorted(found.values(), key=lambda part: part.first)
+    ordered = sorted(found.values(), key=lambda part: part.began)
     root = next((part for part in ordered if _is_root(part, run, found)), None)
     # Only what it has started has written anything.
-    top = root or RunPart(_root_key(run), _context_of(run, ordered), ordered[0].first, ordered[0].first)
+    top = root or RunPart(_root_key(run), _context_of(run, ordered), ordered[0].began, ordered[0].began)
     parents = {id(part): _parent(part, found) or top for part in ordered if part is not top}
     _break_circles(ordered, parents, top)
     for part in ordered:
         if part is not top:
             parents[id(part)].parts.append(part)
+            made_by = run_of_part(part, parents[id(part)])
+            part.began = made_by.began_at(part.began) or part.began
+    top.began = run.began_at(top.began) or top.began
     return top
+
+
+def run_of_part(part: RunPart, parent: RunPart) -> ActionRun:
+    """Return what a part is: a request or a task, by the id that the one which has started it has not."""
+    if part.key.request_id and part.key.request_id != parent.key.request_id:
+        return ActionRun("request_id", part.key.request_id)
+    return ActionRun("task_id", part.key.task_id)
 
 
 def walk(part: RunPart) -> Iterator[RunPart]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from html import unescape
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -18,11 +19,11 @@ from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actions.action import action_of
 from bemi_django.admin.display.actions.run import RUN_KEYS, ActionRun, run_of
 from bemi_django.admin.display.actions.sentence import sentence
-from bemi_django.admin.display.actions.steps import milliseconds, transactions
+from bemi_django.admin.display.actions.steps import transactions
 from bemi_django.admin.display.actors import Actors
 from bemi_django.admin.display.contexts.context_lines import lines_of
 from bemi_django.admin.display.object_labels import ObjectLabels
-from bemi_django.admin.display.site_time import ago
+from bemi_django.admin.display.site_time import ago, took
 from bemi_django.admin.display.value_diff import are_alike
 from bemi_django.admin.display.values.formatter import Formatter
 from bemi_django.admin.pages.change_detail import NEIGHBOURS
@@ -118,7 +119,7 @@ def of_request(viewer: Viewer) -> dict[str, Any]:
     found = read_run(run, viewer)
     if found is None:
         return {"is_too_slow": True, "run": run, "heading": run.id, "search": run.search, "transactions": []}
-    context = _context(found, run.search, viewer)
+    context = _context(found, run.search, viewer, run.began_at(found.changes[0].committed_at))
     is_innermost = run_of(context["entry"]) == run
     return context | {
         "run": run,
@@ -144,9 +145,11 @@ def _read(changes: ChangeQuerySet) -> list[Change] | None:
         return None
 
 
-def _context(found: FoundChanges, query: str, viewer: Viewer) -> dict[str, Any]:
+def _context(
+    found: FoundChanges, query: str, viewer: Viewer, began: datetime | None = None
+) -> dict[str, Any]:
     changes = found.changes
-    steps = transactions(changes, viewer)
+    steps = transactions(changes, viewer, began)
     if len({part.where for part in steps}) == 1:
         # What they have in common says it.
         steps = [part._replace(where="") for part in steps]
@@ -169,7 +172,10 @@ def _context(found: FoundChanges, query: str, viewer: Viewer) -> dict[str, Any]:
         "steps_count": sum(len(transaction.steps) for transaction in steps),
         "count": len(changes),
         "is_cut": found.is_cut,
-        "duration": milliseconds(last.committed_at - first.committed_at) if len(steps) > 1 else None,
+        "began": began,
+        "duration": took(last.committed_at - (began or first.committed_at))
+        if began or len(steps) > 1
+        else "",
         "all_rows": f"{viewer.url('changelist')}?{urlencode({'q': query, 'records': 'on', 'view': 'rows'})}",
         "sql": sql,
     }

@@ -15,11 +15,10 @@ from django.utils.translation import gettext as _
 from bemi_django import destinations
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actions.run import RUN_KEYS, ActionRun, run_url
-from bemi_django.admin.display.actions.steps import milliseconds
 from bemi_django.admin.display.contexts.context_lines import search_for
-from bemi_django.admin.display.site_time import lasted
+from bemi_django.admin.display.site_time import took
 from bemi_django.admin.display.values.turned_text import in_order
-from bemi_django.admin.pages.requests.part_tree import MadeChange, RunPart, key_of, tree_of, walk
+from bemi_django.admin.pages.requests.part_tree import MadeChange, RunPart, key_of, run_of_part, tree_of, walk
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.query_plans import TimedOut, bitmap_scan_only
@@ -31,12 +30,23 @@ SHOWN = 20
 QUERIES, READ, ASKED = 3, 500, 50
 #: The width in per cent of a bar for a single commit.
 _LEAST = 0.8
-#: Durations above it are told in their greatest unit.
-_LONGEST = timedelta(seconds=10)
 
 
 class StartedPart(NamedTuple):
-    """A part as the page shows it: positions are in per cent; ``later`` is when it first committed."""
+    """A part as the page shows it.
+
+    Attributes:
+        label: What it is called.
+        url: Its page, or None.
+        is_current: Whether it is the one whose page this is.
+        x: Where its bar begins, in per cent.
+        width: The width of its bar, in per cent.
+        kind: The colour of its bar.
+        later: When it began, as far as that is known, else when it first committed, since the tree began.
+        took: How long after that it committed last; empty if it is the same moment.
+        changes: The number of its changes.
+        parts: What it has started.
+    """
 
     label: str
     url: str | None
@@ -45,6 +55,7 @@ class StartedPart(NamedTuple):
     width: str
     kind: str
     later: str
+    took: str
     changes: int
     parts: list[StartedPart]
 
@@ -54,7 +65,7 @@ class StartedTree(NamedTuple):
 
     Attributes:
         top: The request or the run itself.
-        first: The first commit.
+        began: When the first part began, as far as that is known, else its first commit.
         last: The last commit.
         shown: The number of parts that are shown, beside the first.
         is_cut: Whether there are more.
@@ -63,7 +74,7 @@ class StartedTree(NamedTuple):
     """
 
     top: StartedPart
-    first: datetime
+    began: datetime
     last: datetime
     shown: int
     is_cut: bool
@@ -88,7 +99,7 @@ def started_tree(
     parts = list(walk(top))
     if len(parts) == 1 and not found.is_too_slow:
         return None
-    axis = min(part.first for part in parts), max(part.last for part in parts)
+    axis = min(part.began for part in parts), max(part.last for part in parts)
     shown = {id(part) for part in parts[: SHOWN + 1]}
     search = f"{viewer.url('changelist')}?{urlencode({'q': search_for(f'parent_{run.key}', run.id)})}"
     return StartedTree(
@@ -179,7 +190,7 @@ class _Drawn:
 
     def part(self, part: RunPart, run: ActionRun, *, is_current: bool = True) -> StartedPart:
         """Return a part with those below it."""
-        x, end = (100 * ((moment - self._first) / self._span) for moment in (part.first, part.last))
+        x, end = (100 * ((moment - self._first) / self._span) for moment in (part.began, part.last))
         width = max(end - x, _LEAST)
         return StartedPart(
             _label(part, run),
@@ -188,21 +199,15 @@ class _Drawn:
             f"{min(x, 100 - width):.2f}",
             f"{width:.2f}",
             "update" if is_current else "baseline",
-            _later(part.first - self._first, part),
+            f"+{took(part.began - self._first)}",
+            took(part.last - part.began) if part.last > part.began else "",
             part.count,
             [
-                self.part(below, _run_of(below, part), is_current=False)
+                self.part(below, run_of_part(below, part), is_current=False)
                 for below in part.parts
                 if id(below) in self._shown
             ],
         )
-
-
-def _run_of(part: RunPart, parent: RunPart) -> ActionRun:
-    """Return what a part is: a request or a task, by the id that the one which has started it has not."""
-    if part.key.request_id and part.key.request_id != parent.key.request_id:
-        return ActionRun("request_id", part.key.request_id)
-    return ActionRun("task_id", part.key.task_id)
 
 
 def _label(part: RunPart, run: ActionRun) -> str:
@@ -211,9 +216,3 @@ def _label(part: RunPart, run: ActionRun) -> str:
     if not found:
         return run.label if run.id else _("unknown")
     return in_order(found) if run.key == "request_id" else run._replace(id=found).label
-
-
-def _later(duration: timedelta, part: RunPart) -> str:
-    if duration < _LONGEST:
-        return f"+{milliseconds(duration)}"
-    return f"+{lasted(part.first - duration, part.first)}"

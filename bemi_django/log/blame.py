@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db import DataError, models, router
+from django.db import models, router
 
 from bemi_django.encryption.decryption import Decrypter, encrypted_columns
 from bemi_django.log.change import Change
@@ -16,15 +15,12 @@ from bemi_django.log.conditions import in_span
 from bemi_django.log.identity import key_spans
 from bemi_django.log.keys import key_of, models_of
 from bemi_django.log.live.column_names import PresentNames
-from bemi_django.log.live.live_rows import find_rows
-from bemi_django.log.live.live_tables import read_catalog
 from bemi_django.log.live.name_catalog import column_names
 from bemi_django.log.live.omitted_columns import omitted_columns
-from bemi_django.log.live.present_types import rendered
-from bemi_django.log.live.row_session import row_session
+from bemi_django.log.live.placed_rows import as_now, row_like
 from bemi_django.log.lossless_json import dumps, loads
 from bemi_django.log.object_changes import TableLog, last_key
-from bemi_django.log.places import Place, alias_of, complete_from, place_of
+from bemi_django.log.places import Place, complete_from, place_of
 from bemi_django.wire.ids import sequence_in
 
 #: Operations with which the changes of a row begin.
@@ -98,58 +94,123 @@ def blame_row(place: Place, primary_key: str, model: type[models.Model] | None =
     """
     columns = column_names(place, model)
     omitted = omitted_columns(place, columns)
-    given: dict[str, Blame] = {}
-    now: dict[str, Any] | None = None
-    masked: set[str] = set()
-    is_newest = True
     decrypter = Decrypter(loads)
+    masked: set[str] = set()
+    lines: _Lines | None = None
     for change in _backwards(place, primary_key):
-        rows = decrypter.rows(change)
-        names = columns.of(change)
-        before, after = names.renamed(rows.before), names.renamed(rows.after)
-        concealed = _named(change, "masked", names) - set(map(names.now, encrypted_columns(change)))
-        masked |= concealed
-        if now is None:
-            live = _live(place, after or before)
-            now = live or after or before
-            if live and not after:
+        seen = _Seen.of(change, columns.of(change), decrypter)
+        masked |= seen.masked
+        if lines is None:
+            live = row_like(place, seen.after or seen.before)
+            if live and not seen.after:
                 # The log ends with its deletion: the change that inserted it again is not in the log yet.
                 fresh = {column: Blame(column, value, is_pending=True) for column, value in live.items()}
                 return _marked(_in_order(live, fresh, model), masked)
-        # Since then, these may have got other values without a trace.
-        lost = {column for column, last in omitted.items() if sequence_in(change.pk.bytes) < last}
-        given.update(_ignored(now, (lost | names.untold | _named(change, "ignored", names)) - given.keys()))
-        erased, set_here = _named(change, "erased", names), _named(change, "changed", names)
-        hidden = set(map(names.now, rows.erased | rows.unreadable))
-        erased |= set(map(names.now, rows.erased))
-        set_here |= hidden & _set_by(change, names)
-        # What is stored of a masked column is not its value, but tells who has set it.
-        concealed = (concealed & now.keys()) - erased - given.keys()
-        set_by = now.keys() if change.operation in _FIRST else set_here | _set_by(change, names)
-        given.update(
-            (column, Blame(column, now[column], change, is_masked=True)) for column in concealed & set_by
-        )
-        known = after.keys() - erased - hidden - concealed - given.keys()
-        altered = _as_now(place, now, {column: after[column] for column in known})
-        for column, value in {**after, **altered}.items():
-            if column in given or column in concealed or column not in now:
-                continue
-            if column in erased | hidden:
-                if change.operation in _FIRST or column in set_here:
-                    given[column] = Blame(column, now[column], change, is_erased=column in erased)
-                continue
-            if dumps(value) != dumps(now[column]):
-                # The worker has not written the next change yet, or DDL has computed the value since.
-                given[column] = Blame(column, now[column], is_pending=is_newest)
-            elif change.operation in _FIRST or dumps(before.get(column)) != dumps(after[column]):
-                given[column] = Blame(column, value, change, before.get(column))
-        if change.operation in _FIRST or len(given) == len(now):
+            lines = _Lines(place, live or seen.after or seen.before, omitted)
+        lines.tell(seen)
+        if seen.is_first or lines.are_told:
             break
-        is_newest = False
-    given.update(_ignored(now or {}, omitted.keys() - given.keys()))
-    is_whole = now is None or now.keys() <= given.keys()
-    complete = None if is_whole else complete_from(place)
-    return _marked(_in_order(now or {}, given, model, complete), masked)
+    if lines is None:
+        return {}
+    lines.ignore(omitted)
+    complete = None if lines.are_told else complete_from(place)
+    return _marked(_in_order(lines.now, lines.told, model, complete), masked)
+
+
+class _Seen(NamedTuple):
+    """What a change tells of its row, with its columns under the names that they have now."""
+
+    change: Change
+    before: dict[str, Any]
+    after: dict[str, Any]
+    #: Columns of which it has no value, because settings left them out or their present name is not known.
+    ignored: set[str]
+    masked: set[str]
+    erased: set[str]
+    hidden: set[str]
+    #: Columns that it has set, although their values do not tell it.
+    changed: set[str]
+    different: set[str]
+
+    @classmethod
+    def of(cls, change: Change, names: PresentNames, decrypter: Decrypter) -> _Seen:
+        rows = decrypter.rows(change)
+        hidden = {names.now(column) for column in rows.erased | rows.unreadable}
+        # Equal values are encrypted alike.
+        different = {
+            names.now(column)
+            for column, value in change.after.items()
+            if dumps(change.before.get(column)) != dumps(value)
+        }
+        return cls(
+            change,
+            names.renamed(rows.before),
+            names.renamed(rows.after),
+            _named(change, "ignored", names).union(names.untold),
+            _named(change, "masked", names) - set(map(names.now, encrypted_columns(change))),
+            _named(change, "erased", names) | set(map(names.now, rows.erased)),
+            hidden,
+            _named(change, "changed", names) | (hidden & different),
+            different,
+        )
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the changes of a row begin with it."""
+        return self.change.operation in _FIRST
+
+
+class _Lines:
+    """What is told of a row's columns, by its changes from the newest on."""
+
+    def __init__(self, place: Place, now: dict[str, Any], omitted: Mapping[str, int]) -> None:
+        self.now = now
+        self.told: dict[str, Blame] = {}
+        self._place = place
+        self._omitted = omitted
+        self._is_newest = True
+
+    @property
+    def are_told(self) -> bool:
+        """Whether all of them are."""
+        return self.now.keys() <= self.told.keys()
+
+    def ignore(self, columns: Iterable[str]) -> None:
+        """Tell of columns that the log does not have their values."""
+        for column in self.now.keys() & set(columns) - self.told.keys():
+            self.told[column] = Blame(column, self.now[column], is_ignored=True)
+
+    def tell(self, seen: _Seen) -> None:
+        """Tell which columns a change has set, the newest one first."""
+        # Since then, these may have got other values without a trace.
+        sequence = sequence_in(seen.change.pk.bytes)
+        self.ignore({column for column, last in self._omitted.items() if sequence < last} | seen.ignored)
+        # What is stored of a masked column is not its value, but tells who has set it.
+        masked = (seen.masked & self.now.keys()) - seen.erased - self.told.keys()
+        self._name(masked, seen, seen.changed | seen.different)
+        without_value = (seen.erased | seen.hidden) & seen.after.keys()
+        self._name(without_value, seen, seen.changed)
+        self._compare(seen, seen.after.keys() & self.now.keys() - without_value - masked - self.told.keys())
+        self._is_newest = False
+
+    def _name(self, columns: Iterable[str], seen: _Seen, set_by: set[str]) -> None:
+        """Name a change for those columns that it has set, without their values."""
+        for column in self.now.keys() & set(columns) - self.told.keys():
+            if seen.is_first or column in set_by:
+                is_erased = column in seen.erased
+                is_masked = column in seen.masked and not is_erased
+                line = Blame(column, self.now[column], seen.change, is_erased=is_erased, is_masked=is_masked)
+                self.told[column] = line
+
+    def _compare(self, seen: _Seen, columns: Iterable[str]) -> None:
+        """Tell of columns by their values."""
+        after = {column: seen.after[column] for column in columns}
+        for column, value in as_now(self._place, self.now, after).items():
+            if dumps(value) != dumps(self.now[column]):
+                # The worker has not written the next change yet, or DDL has computed the value since.
+                self.told[column] = Blame(column, self.now[column], is_pending=self._is_newest)
+            elif seen.is_first or dumps(seen.before.get(column)) != dumps(seen.after[column]):
+                self.told[column] = Blame(column, value, seen.change, seen.before.get(column))
 
 
 def _marked(found: dict[str, Blame], masked: set[str]) -> dict[str, Blame]:
@@ -160,10 +221,6 @@ def _marked(found: dict[str, Blame], masked: set[str]) -> dict[str, Blame]:
         else line
         for column, line in found.items()
     }
-
-
-def _ignored(now: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Blame]:
-    return {column: Blame(column, now[column], is_ignored=True) for column in columns if column in now}
 
 
 def _named(change: Change, why: str, names: PresentNames) -> set[str]:
@@ -188,37 +245,3 @@ def _backwards(place: Place, primary_key: str) -> Iterator[Change]:
     changes = Change.objects.of_table(place).filter(diverged=False).exclude(operation__in=("EVENT", "ERASED"))
     for span in key_spans(TableLog(changes), primary_key):
         yield from changes.filter(in_span(span)).desc().iterator(chunk_size=200)
-
-
-def _live(place: Place, row: Mapping[str, Any]) -> dict[str, Any] | None:
-    name = place.schema, place.table
-    try:
-        with row_session(alias_of(place.database)) as cursor:
-            table = read_catalog(cursor, json.dumps([name])).tables.get(name)
-            if table is None or not table.key or not all(column in row for column in table.key):
-                return None
-            rows = find_rows(cursor, table, [{column: row[column] for column in table.key}], lock=False)
-    except DataError:
-        # The columns of the key had other types, or were no key, when the change was made.
-        return None
-    return rows.get(0)
-
-
-def _as_now(place: Place, now: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those values that are not as they are now, in the form that the types of now give them."""
-    other = {c: value for c, value in values.items() if c in now and dumps(value) != dumps(now[c])}
-    if not other:
-        return {}
-    name = place.schema, place.table
-    with row_session(alias_of(place.database)) as cursor:
-        table = read_catalog(cursor, json.dumps([name])).tables.get(name)
-        return rendered(cursor, table, [other])[0] if table is not None else {}
-
-
-def _set_by(change: Change, names: PresentNames) -> set[str]:
-    """Return the columns that a change has set; equal values are encrypted alike."""
-    return {
-        names.now(column)
-        for column, value in change.after.items()
-        if dumps(change.before.get(column)) != dumps(value)
-    }

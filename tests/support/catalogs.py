@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +52,7 @@ class Message(NamedTuple):
     context: str | None = None
 
 
+@cache
 def messages() -> list[Message]:
     """Return all texts of the package, in order, each once."""
     found: dict[Message, None] = {}

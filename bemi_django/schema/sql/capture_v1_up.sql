@@ -11,9 +11,11 @@ DECLARE
     -- The last context, behind the tables that messages named for it: '16385 16384{"user_id": 7,"SQL": "UPDATE ..."}'.
     -- Rolling back to a savepoint restores it together with the messages.
     last pg_catalog.text := pg_catalog.current_setting('_bemi.last', true);
-    -- The comment of the application's hook is at the very start of the statement, where no value can be.
+    -- The comment of the application's hook is at the start of the statement, where no value can be.
     content pg_catalog.text := CASE WHEN pg_catalog.starts_with(pg_catalog.current_query(), '/*Bemi {')
         THEN pg_catalog.substr(pg_catalog.split_part(pg_catalog.current_query(), ' Bemi*/', 1), 8) END;
+    -- The query from the comment of the hook on, if those of others are before it.
+    query pg_catalog.text;
     statement pg_catalog.text;
     -- A setting of the transaction, for statements that cannot carry a comment.
     context pg_catalog.text;
@@ -26,12 +28,20 @@ BEGIN
     -- Hooks of ours send ASCII only, but those of others need not, and UTF-8 alone is sent as it is.
     IF content IS NULL OR last OPERATOR(pg_catalog.<>) '' OR pg_catalog.starts_with(content, '{"SQL"')
         OR pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
+        -- A tracer that writes into what the driver sends puts its own comments in front. In these are no others: a value
+        -- in a comment could be taken for ours.
+        IF content IS NULL AND pg_catalog.starts_with(pg_catalog.current_query(), '/*') THEN
+            query := pg_catalog.substr(pg_catalog.current_query(), 1 OPERATOR(pg_catalog.+) pg_catalog.length(
+                pg_catalog.substring(pg_catalog.left(pg_catalog.current_query(), 8192),
+                    '^(?:/[*](?:[^*/]|[*](?!/)|/(?![*]))*[*]/[[:space:]]*)+(?=/[*]Bemi [{])')));
+            content := pg_catalog.substr(pg_catalog.split_part(query, ' Bemi*/', 1), 8);
+        END IF;
         IF content IS NULL OR pg_catalog.starts_with(content, '{"SQL"') THEN
             <<described>>
             BEGIN
                 -- Statements that a driver prepares have the same comment, whatever their text and context.
                 IF content IS NULL OR content OPERATOR(pg_catalog.=) '{"SQL": ""}' THEN
-                    statement := pg_catalog.substr(pg_catalog.current_query(), CASE WHEN content IS NULL THEN 1
+                    statement := pg_catalog.substr(coalesce(query, pg_catalog.current_query()), CASE WHEN content IS NULL THEN 1
                         ELSE pg_catalog.length('/*Bemi {"SQL": ""} Bemi*/ ') OPERATOR(pg_catalog.+) 1 END);
                     -- Deferred triggers write at SET CONSTRAINTS, or when their transaction ends, for which some drivers
                     -- send no statement. Their rows get its last context. What else stands behind SET CONSTRAINTS in the

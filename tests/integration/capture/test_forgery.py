@@ -204,6 +204,28 @@ def test_a_context_of_a_script_that_looks_like_an_escaped_nul_is_kept(observer: 
     assert found["why"] == "\\u0000"
 
 
+#: What tracers put before a statement, below our hook, and what nobody may take for ours in it.
+TRACED = {
+    "/*dddbs='shop',ddh='db/1',traceparent='00-12-34-01'*/ ": True,
+    "/* a **/\n/* // b */\t/**/": True,
+    f"/* {FORGED} */": False,
+    f"/* /* */ {FORGED} */": False,
+    f"-- {FORGED}\n": False,
+    f"/*{'a' * 9000}*/": False,
+}
+
+
+def test_a_context_behind_the_comments_of_others_is_that_of_the_hook(wal: Contexts, observer: Any) -> None:
+    insert = "INSERT INTO note (id) VALUES"
+    for number, traced in enumerate(TRACED):
+        observer.execute(f"""{traced}/*Bemi {{"user_id": 7,"SQL": "a"}} Bemi*/ {insert} ('{number}')""")
+    observer.execute(f"""/*a*/ /*Bemi {{"SQL": ""}} Bemi*/ {insert} ('{FORGED}')""")
+    *found, prepared = wal()
+    for context, is_ours in zip(found, TRACED.values(), strict=True):
+        assert context == {"user_id": 7, "SQL": "a"} if is_ours else without_application(context)
+    assert prepared["SQL"] == f"{insert} ('{FORGED}')"
+
+
 @pytest.mark.administrator
 def test_a_message_is_shorter_than_its_comment_and_says_the_same(notes: None, observer: Any) -> None:
     observer.execute("SELECT pg_create_logical_replication_slot('bemi_forgery', 'pgoutput', true)")

@@ -89,6 +89,7 @@ CREATE TABLE _bemi.past (
 );
 -- as_of() asks for them each time.
 CREATE INDEX past_due ON _bemi.past (schema) WHERE is_due;
+CREATE INDEX past_made ON _bemi.past (schema) WHERE definition <> '';
 
 -- Return the sequence number of the last commit before the first one after a moment, 0 if there is none. It bisects
 -- the log: commits are ordered by sequence number, and nearly ordered by time.

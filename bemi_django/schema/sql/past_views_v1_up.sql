@@ -47,7 +47,8 @@ BEGIN
         AND (SELECT count(*) > 0 FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
         -- In schemas of which a table is tracked. They have one for their past, or get it with their first table.
         AND (targets IS NULL OR published_here.is_there
-            OR to_regnamespace(quote_ident(_bemi.past_schema_v1(n.nspname)::text)) IS NOT NULL
+            -- The schema of its past stays when no table is tracked any more.
+            OR (SELECT true FROM _bemi.past k WHERE k.schema = n.nspname::text COLLATE "default" AND k.definition <> '' LIMIT 1)
             OR (SELECT true FROM _bemi.past k WHERE k.schema = n.nspname::text COLLATE "default" AND k.is_due LIMIT 1))
         -- Ours are not published.
         AND (published_here.is_there OR c.oid NOT IN (SELECT o.oid FROM _bemi.ours_v1(asked) o (oid)));

@@ -55,6 +55,19 @@ def test_a_view_that_exists_follows_at_once(tool: Pipeline) -> None:
         assert execute("SELECT * FROM lab.tool") == [(1, "old", 7)]
 
 
+def test_ddl_in_a_schema_that_is_tracked_no_longer_is_in_nobody_s_way(tool: Pipeline) -> None:
+    # It stays when BEMI_INCLUDE names other schemas.
+    execute("CREATE SCHEMA IF NOT EXISTS _bemi_past_public; CREATE TABLE public.untracked (id int)")
+    try:
+        execute("ALTER TABLE public.untracked ADD COLUMN size int")
+        assert execute(_DUE) == [("tool",)]
+        tool.drain()
+        with as_of(here()):
+            assert execute("SELECT * FROM lab.tool") == [(1, "old")]
+    finally:
+        execute("DROP TABLE public.untracked")
+
+
 def test_a_new_table_that_is_dropped_or_replaced_leaves_nothing(tool: Pipeline) -> None:
     before = here()
     execute("DROP TABLE lab.tool")

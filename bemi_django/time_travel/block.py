@@ -213,7 +213,7 @@ def _execute_in_past(
     if hasattr(sql, "as_string"):
         cursor = execution["cursor"]
         sql = sql.as_string(getattr(cursor, "cursor", cursor))
-    sql = past.prepared(sql)
+    sql = past.prepared(sql, is_template=params is not None)
     try:
         return execute(sql, params, many, execution)
     except DatabaseError as error:

@@ -75,12 +75,21 @@ class Past(NamedTuple):
     hidden: dict[str, list[str]] = {}
     erased: ErasedRows | None = None
 
-    def prepared(self, sql: str) -> str:
-        """Return the statement to run in the past. Raises PastIsReadOnly or HistoryError if it cannot be."""
+    def prepared(self, sql: str, *, is_template: bool) -> str:
+        """Return the statement to run in the past.
+
+        Args:
+            sql: The statement.
+            is_template: Whether the driver puts parameters into it, so that percent signs are doubled.
+
+        Raises:
+            PastIsReadOnly: It writes.
+            HistoryError: It needs what is not known of the past.
+        """
         if self.redirection.is_write(sql):
             raise PastIsReadOnly
-        self.redirection.check(sql, self.hidden)
-        return self.redirection.of(sql)
+        self.redirection.check(sql, self.hidden, is_template=is_template)
+        return self.redirection.of(sql, is_template=is_template)
 
 
 def look(

@@ -22,6 +22,6 @@ def follow(engine: Any, alias: str) -> None:
         connection: Any, cursor: Any, statement: str, parameters: Any, execution: Any, executemany: bool
     ) -> tuple[str, Any]:
         past: Any = getattr(connections[alias], "bemi_past", None)
-        return past.prepared(statement) if past else statement, parameters
+        return past.prepared(statement, is_template=True) if past else statement, parameters
 
     event.listen(engine, "before_cursor_execute", prepare, retval=True)

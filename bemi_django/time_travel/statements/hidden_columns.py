@@ -25,7 +25,12 @@ class _Level:
 
 
 def misused(
-    sql: str, hidden: dict[str, Collection[str]], tables: Collection[str], *, standard_strings: bool = True
+    sql: str,
+    hidden: dict[str, Collection[str]],
+    tables: Collection[str],
+    *,
+    standard_strings: bool = True,
+    is_template: bool = False,
 ) -> str | None:
     """Return a hidden column that a statement uses other than by reading it, as ``table.column``.
 
@@ -34,10 +39,13 @@ def misused(
         hidden: The columns whose values are not known, by the name of their table.
         tables: The names of all tables of the past.
         standard_strings: The setting ``standard_conforming_strings``.
+        is_template: See :func:`tokens_of`.
     """
     columns = {column for names in hidden.values() for column in names}
     tokens = [
-        token for token in tokens_of(sql, standard_strings=standard_strings) if token.kind is not Kind.BLANK
+        token
+        for token in tokens_of(sql, standard_strings=standard_strings, is_template=is_template)
+        if token.kind is not Kind.BLANK
     ]
     mentioned = {token.name for token in tokens if token.kind is Kind.NAME}
     of_tables = [table for table in hidden if table in mentioned]

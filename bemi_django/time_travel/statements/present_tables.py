@@ -37,31 +37,33 @@ class _Clause:
     is_before_table: bool = False
 
 
-def qualified(sql: str, schemas: Mapping[str, str], *, standard_strings: bool = True) -> str:
+def qualified(
+    sql: str, schemas: Mapping[str, str], *, standard_strings: bool = True, is_template: bool = False
+) -> str:
     """Return a statement in which the tables that it reads have their schemas.
 
     Args:
         sql: The statement.
         schemas: The schema of each table. Other tables, and names with a schema, stay as they are.
         standard_strings: The setting ``standard_conforming_strings``.
+        is_template: See :func:`tokens_of`.
     """
-    lowered = sql.lower()
+    lowered = (sql.replace("%%", "%") if is_template else sql).lower()
     if 'u&"' not in lowered and not any(name.replace('"', '""').lower() in lowered for name in schemas):
         return sql
     parts: list[str] = []
     end = 0
-    for table in _tables(sql, standard_strings=standard_strings):
+    tokens = tokens_of(sql, standard_strings=standard_strings, is_template=is_template)
+    for table in _tables(sql, [token for token in tokens if token.kind is not Kind.BLANK]):
         if table.name in schemas:
-            parts += [sql[end : table.start], quote(schemas[table.name]), "."]
+            schema = quote(schemas[table.name])
+            parts += [sql[end : table.start], schema.replace("%", "%%") if is_template else schema, "."]
             end = table.start
     return "".join([*parts, sql[end:]])
 
 
-def _tables(sql: str, *, standard_strings: bool) -> Iterator[Token]:
+def _tables(sql: str, tokens: list[Token]) -> Iterator[Token]:
     """Yield the names, without a schema, of tables and functions in the FROM clauses of a statement."""
-    tokens = [
-        token for token in tokens_of(sql, standard_strings=standard_strings) if token.kind is not Kind.BLANK
-    ]
     clauses = [_Clause()]
     for place, token in enumerate(tokens):
         text = sql[token.start : token.end]

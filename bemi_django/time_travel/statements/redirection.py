@@ -58,26 +58,35 @@ class Redirection:
         written = {*schemas, *(schema for schema, _ in self._tables | self._unnoticed)}
         self._written = {schema.replace('"', '""').encode().lower() for schema in written}
 
-    def of(self, sql: str) -> str:
+    def of(self, sql: str, *, is_template: bool = False) -> str:
         """Return the statement with the schemas of the past instead of the present ones.
 
         Tables that stay in the present get their schema, so that the search path does not lead to the past.
+
+        Args:
+            sql: The statement.
+            is_template: Whether the driver puts parameters into it, so that percent signs are doubled.
 
         Raises:
             HistoryError: It names a table that came unnoticed.
         """
         if self._present:
-            sql = qualified(sql, self._present, standard_strings=self._standard_strings)
+            sql = qualified(
+                sql, self._present, standard_strings=self._standard_strings, is_template=is_template
+            )
         # Most statements name no schema. bytes.lower() changes ASCII only, as PostgreSQL does.
-        lowered = sql.encode(errors="surrogatepass").lower()
+        written = sql.replace("%%", "%") if is_template else sql
+        lowered = written.encode(errors="surrogatepass").lower()
         if b'u&"' not in lowered and not any(schema in lowered for schema in self._written):
             return sql
         parts: list[str] = []
         end = 0
-        for name, before in _qualified_names(tokens_of(sql, standard_strings=self._standard_strings)):
+        tokens = tokens_of(sql, standard_strings=self._standard_strings, is_template=is_template)
+        for name, before in _qualified_names(tokens):
             schema = self._schema_in(name, is_table=before in _BEFORE_TABLE)
             if schema is not None:
-                parts += [sql[end : schema.start], quote(self._schemas[schema.name])]
+                past = quote(self._schemas[schema.name])
+                parts += [sql[end : schema.start], past.replace("%", "%%") if is_template else past]
                 end = schema.end
         return "".join([*parts, sql[end:]])
 
@@ -87,12 +96,13 @@ class Redirection:
         first = next((token for token in tokens if token.kind is not Kind.BLANK), None)
         return first is not None and sql[first.start : first.end].lower() in _WRITES
 
-    def check(self, sql: str, hidden: dict[str, list[str]]) -> None:
+    def check(self, sql: str, hidden: dict[str, list[str]], *, is_template: bool = False) -> None:
         """Check that a statement only reads the columns whose values are not known.
 
         Args:
             sql: The statement.
             hidden: The columns, by ``schema.table``.
+            is_template: As in :meth:`of`.
 
         Raises:
             HistoryError: It chooses or sorts rows by one of them.
@@ -100,7 +110,13 @@ class Redirection:
         if not hidden:
             return
         tables = {table for _, table in self._tables}
-        column = misused(sql, by_table(hidden), tables, standard_strings=self._standard_strings)
+        column = misused(
+            sql,
+            by_table(hidden),
+            tables,
+            standard_strings=self._standard_strings,
+            is_template=is_template,
+        )
         if column is not None:
             raise HistoryError(
                 f"the log does not have the values of {column}: rows of the past can be neither chosen nor "

@@ -62,20 +62,21 @@ class Token(NamedTuple):
     name: str = ""
 
 
-def tokens_of(sql: str, *, standard_strings: bool = True) -> Iterator[Token]:
+def tokens_of(sql: str, *, standard_strings: bool = True, is_template: bool = False) -> Iterator[Token]:
     """Yield the tokens of a statement.
 
     Args:
         sql: The statement; unterminated comments and strings extend to its end.
         standard_strings: The setting ``standard_conforming_strings``: whether a backslash in a plain string
             is an ordinary character.
+        is_template: Whether the driver puts parameters into it, so that percent signs are doubled.
     """
     position = 0
     while position < len(sql):
         found = _TOKEN.match(sql, position)
         assert found is not None  # "other" matches any character.
         kind, end, name = _completed(sql, found, standard_strings)
-        yield Token(kind, position, end, name)
+        yield Token(kind, position, end, name.replace("%%", "%") if is_template else name)
         position = end
 
 

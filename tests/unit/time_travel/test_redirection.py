@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from bemi_django.exceptions import HistoryError
 from bemi_django.time_travel.statements.redirection import Redirection
 
 TABLES = {("app", "thing"), ('o"dd', "T"), ("ÄÖ", "thing"), ("x" * 63, "thing")}
@@ -55,6 +56,17 @@ def test_only_tables_that_are_named_with_their_schema_are_redirected(sql: str, e
     if expected is None:
         expected = sql.replace('"app".', '"past app".').replace("SELECT app.", 'SELECT "past app".')
     assert REDIRECTION.of(sql) == (expected or sql)
+
+
+def test_percent_signs_are_doubled_where_parameters_are_put_in() -> None:
+    redirection = Redirection({("50%", "a%b")}, {"50%": "past 50%"}, "base", present={"p%": "100%"})
+    sql = 'SELECT %s FROM "50%%"."a%%b" JOIN "p%%" ON true'
+    past = 'SELECT %s FROM "past 50%%"."a%%b" JOIN "100%%"."p%%" ON true'
+    assert redirection.of(sql, is_template=True) == past
+    assert redirection.of(sql.replace("%%", "%")) == past.replace("%%", "%")
+    assert redirection.of(sql) == sql
+    with pytest.raises(HistoryError, match="values of a%b.c%d"):
+        redirection.check('SELECT * FROM "a%%b" WHERE "c%%d" = %s', {"50%.a%b": ["c%d"]}, is_template=True)
 
 
 def test_tables_that_came_since_are_asked_for_where_a_table_can_stand() -> None:

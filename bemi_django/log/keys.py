@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import datetime
 import json
+import time
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from django.core.exceptions import SynchronousOnlyOperation
@@ -38,8 +39,17 @@ _IN_SCHEMA = """(
     SELECT t.oid FROM pg_catalog.pg_class t
     JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.relnamespace
     WHERE n.nspname OPERATOR(pg_catalog.=) %s AND t.relname OPERATOR(pg_catalog.=) %s)"""
-# What was found, by model and by the database that was asked: one query in the life of a process.
-_found: WeakKeyDictionary[type[models.Model], dict[tuple[str, str], list[str | None]]] = WeakKeyDictionary()
+#: For how many seconds an answer holds: a migration, of which this process knows nothing, may change the key.
+_LIFE = 60.0
+
+
+class _KeyColumns(NamedTuple):
+    columns: list[str | None]
+    asked_at: float
+
+
+# What was found, by model and by the database that was asked.
+_found: WeakKeyDictionary[type[models.Model], dict[tuple[str, str], _KeyColumns]] = WeakKeyDictionary()
 
 
 def key_of(instance: models.Model, model: type[models.Model] | None = None) -> str:
@@ -102,26 +112,37 @@ def _columns(model: type[models.Model], alias: str) -> list[str | None] | None:
     model = model._meta.concrete_model or model
     asked = alias, str(connection.settings_dict["NAME"])
     known = _found.setdefault(model, {})
-    if asked not in known and connection.vendor == "postgresql":
-        # Inside as_of(), the name is that of a view.
-        if getattr(connection, "bemi_past", None) is not None:
-            return None
-        schema, table = table_name(model)
-        try:
-            with connection.cursor() as cursor:
-                if schema is None:
-                    cursor.execute(_COLUMNS.format(_NAMED), [quote(table)])
-                else:
-                    cursor.execute(_COLUMNS.format(_IN_SCHEMA), [schema, table])
-                row = cursor.fetchone()
-        except (Error, SynchronousOnlyOperation):
-            # A server that is away, or an event loop. A transaction that fails here cannot go on.
-            if connection.in_atomic_block:
-                raise
-            return None
-        if row is not None:
-            known[asked] = row[0] or [None]
-    return known.get(asked)
+    answer = known.get(asked)
+    if (answer is None or time.monotonic() > answer.asked_at + _LIFE) and _may_ask(connection, answer):
+        found = _ask(connection, model)
+        if found is not None:
+            answer = known[asked] = _KeyColumns(found, time.monotonic())
+    return answer.columns if answer is not None else None
+
+
+def _may_ask(connection: Any, answer: _KeyColumns | None) -> bool:
+    """Tell whether the database can be asked: inside as_of(), the name of a table is that of a view."""
+    if connection.vendor != "postgresql" or getattr(connection, "bemi_past", None) is not None:
+        return False
+    # An old answer is better than an error in a transaction that cannot go on.
+    return answer is None or not connection.needs_rollback
+
+
+def _ask(connection: Any, model: type[models.Model]) -> list[str | None] | None:
+    schema, table = table_name(model)
+    try:
+        with connection.cursor() as cursor:
+            if schema is None:
+                cursor.execute(_COLUMNS.format(_NAMED), [quote(table)])
+            else:
+                cursor.execute(_COLUMNS.format(_IN_SCHEMA), [schema, table])
+            row = cursor.fetchone()
+    except (Error, SynchronousOnlyOperation):
+        # A server that is away, or an event loop. A transaction that fails here cannot go on.
+        if connection.in_atomic_block:
+            raise
+        return None
+    return None if row is None else row[0] or [None]
 
 
 def key_of_value(model: type[models.Model], value: Any) -> str:

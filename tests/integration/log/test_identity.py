@@ -6,21 +6,26 @@ from typing import Any
 
 import pytest
 from django.db import models, transaction
+from django.utils import timezone
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bemi_django.erasure.objects import targets_of_instance
 from bemi_django.exceptions import BemiError
+from bemi_django.log import keys
 from bemi_django.log.blame import blame
 from bemi_django.log.conditions import in_span
 from bemi_django.log.identity import key_spans
+from bemi_django.log.keys import has_logged_key, key_of
 from bemi_django.log.object_changes import TableLog
 from bemi_django.models import Change
 from bemi_django.schema import tracking
+from bemi_django.time_travel import as_of
 from sample_project.todos.models import Todo
 from tests.support.passing_models import meta_of, passing_models
 from tests.support.pipeline import Drain
 from tests.support.project_database import execute
+from tests.support.travel import settled
 
 
 def tasks(key: int) -> list[Any]:
@@ -101,7 +106,7 @@ CREATE TABLE keys.loose (code text, name text)
 
 
 def test_a_row_is_found_where_the_key_of_its_table_is_not_that_of_its_model(
-    drain: Drain, settings: Any
+    drain: Drain, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.BEMI_INCLUDE = ["public.*", "keys.*"]
     try:
@@ -127,6 +132,16 @@ def test_a_row_is_found_where_the_key_of_its_table_is_not_that_of_its_model(
                     targets_of_instance(bare, "default")
             (target,) = targets_of_instance(found[0], "default")
             assert [span.key for span in target.spans] == ['["2030-01-02", 1]']
+            row = numbered._default_manager.get(pk="2")
+            assert not has_logged_key(row)
+            execute("ALTER TABLE keys.numbered DROP CONSTRAINT numbered_pkey, ADD PRIMARY KEY (code)")
+            assert not has_logged_key(row), "nothing is asked for each request"
+            with monkeypatch.context() as a_minute_later:
+                a_minute_later.setattr(keys, "_LIFE", -1.0)
+                assert has_logged_key(row) and key_of(row) == "2"
+                drain()
+                with settled, as_of(timezone.now()):
+                    assert key_of(row) == "2", "the name is that of a view there"
     finally:
         execute("DROP SCHEMA IF EXISTS keys CASCADE")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
 from django.conf import settings
@@ -30,8 +30,16 @@ def configured_columns() -> list[ColumnPattern]:
     Raises:
         ImproperlyConfigured: One is not a pattern of columns.
     """
-    patterns = _listed(getattr(settings, "BEMI_IGNORE_COLUMNS", []))
-    return [_pattern("BEMI_IGNORE_COLUMNS", column_pattern, text) for text in patterns]
+    return _columns("BEMI_IGNORE_COLUMNS", getattr(settings, "BEMI_IGNORE_COLUMNS", []))
+
+
+def version_columns() -> list[ColumnPattern]:
+    """Return ``BEMI_VERSION_COLUMNS``: patterns of columns that get another value whenever a row is saved.
+
+    Raises:
+        ImproperlyConfigured: One is not a pattern of columns.
+    """
+    return _columns("BEMI_VERSION_COLUMNS", getattr(settings, "BEMI_VERSION_COLUMNS", []))
 
 
 def ignores_unchanged() -> bool:
@@ -69,10 +77,10 @@ def configured_conditions() -> list[tuple[TablePattern, str, ConditionFunction]]
     ]
 
 
-def _listed(patterns: object) -> Iterable[object]:
-    if isinstance(patterns, (list, tuple, set, frozenset)):
-        return patterns
-    raise ImproperlyConfigured(f"BEMI_IGNORE_COLUMNS is {patterns!r}: it must be a list")
+def _columns(setting: str, patterns: object) -> list[ColumnPattern]:
+    if not isinstance(patterns, (list, tuple, set, frozenset)):
+        raise ImproperlyConfigured(f"{setting} is {patterns!r}: it must be a list")
+    return [_pattern(setting, column_pattern, text) for text in patterns]
 
 
 def _pattern(setting: str, parse: Callable[[object], _Pattern], text: object) -> _Pattern:

@@ -11,7 +11,7 @@ bemi.E010  a setting has a value of another type than it must have
 bemi.E013  BEMI_BOOKKEEPING_TABLES is not a list of patterns
 bemi.E015  BEMI_ARCHIVE is no path or address, or pyarrow is missing
 bemi.E016  BEMI_RETENTION, BEMI_LEGAL_HOLD or BEMI_PRUNE_AT is wrong
-bemi.E020  BEMI_IGNORE_COLUMNS, BEMI_CONDITIONS or track() has a wrong pattern, field or function
+bemi.E020  BEMI_IGNORE_COLUMNS, BEMI_VERSION_COLUMNS, BEMI_CONDITIONS or track() is wrong
 bemi.E021  BEMI_MASK, BEMI_MASK_KEY, BEMI_ENCRYPTION_KEY or BEMI_KEY_STORE is wrong
 bemi.E022  BEMI_MASKED_FIELDS has a wrong pattern
 bemi.E023  BEMI_TAMPER_EVIDENCE, BEMI_ANCHORS or BEMI_ANCHOR_EVERY is wrong

@@ -17,6 +17,7 @@ from bemi_django.schema import ignored
 from bemi_django.wire.name_pattern import ColumnPattern, matches
 
 _COLUMNS = "Patterns are table.column or schema.table.column. The columns of a key are always recorded."
+_VERSIONS = "Set BEMI_VERSION_COLUMNS to a list of table.column or schema.table.column."
 _CONDITIONS = "Set BEMI_CONDITIONS to {table: dotted path of a function with (table, before, after)}."
 _MATCHES = "Correct the pattern, or remove it. Columns of primary keys are always recorded."
 _NAMES = (
@@ -29,7 +30,13 @@ _ANY_SCHEMA = ("*", "public")
 
 def check_rules() -> list[CheckMessage]:
     """Check the settings and declarations that leave something out, without a connection."""
-    return [*_check(selection.ignored_columns, _COLUMNS), *_check_conditions(), *_check_keys(), *_declared()]
+    return [
+        *_check(selection.ignored_columns, _COLUMNS),
+        *_check(selection.version_columns, _VERSIONS),
+        *_check_conditions(),
+        *_check_keys(),
+        *_declared(),
+    ]
 
 
 def check_names(aliases: Sequence[str]) -> list[CheckMessage]:

@@ -49,6 +49,7 @@ SETTINGS: dict[str, type] = {
     "slot_failover": bool,
     "table": str,
     "tamper_evidence": bool,
+    "version_columns": list,
     "wal_disk": int,
     "webhook_http": bool,
     "webhook_networks": list,

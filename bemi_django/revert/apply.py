@@ -52,9 +52,9 @@ def revert(
     are conflicts. The revert is recorded like any write; the context of its changes has ``"reverts"``, the
     ids of the reverted changes.
 
-    Columns that the model sets to the present whenever it is saved (``auto_now``) are set to the present,
-    too, and are no conflict. Rows of ``BEMI_BOOKKEEPING_TABLES``, such as the admin's log entries, record
-    what was done; a revert does not delete them.
+    Columns that each save sets (``auto_now``, versions of optimistic locks, what a trigger sets at every
+    update) go on as at a save, and are no conflict. Rows of ``BEMI_BOOKKEEPING_TABLES``, such as the admin's
+    log entries, record what was done; a revert does not delete them.
 
     Args:
         changes: The changes, in any order.

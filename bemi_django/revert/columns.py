@@ -1,39 +1,62 @@
-"""Decide which columns of a table a revert puts back, and which ones it sets to the present."""
+"""Decide which columns of a table a revert puts back, and which ones it goes on with as a save does."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime
+from functools import partial
 from typing import Any, NamedTuple
+from uuid import UUID, uuid4
 
 from django.db import models
 from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
 
+from bemi_django import selection
 from bemi_django.log.keys import json_of
-from bemi_django.log.live.live_tables import LiveTable
+from bemi_django.log.live.live_tables import LiveTable, RowValues
 from bemi_django.log.values.renewed_fields import is_renewed
+from bemi_django.log.values.saved_fields import is_counted, next_value
+
+#: Returns what a save writes to a column, from the value that the row has.
+Save = Callable[[Any], Any]
 
 
 class ColumnRules(NamedTuple):
     """How a revert treats the columns of a table.
 
     Attributes:
-        present: Columns that the model sets to the present whenever it is saved (``auto_now``), with their
-            values as of now. They tell when the row was written last, so they are not put back and are no
-            conflict; every row that is written gets the present values.
+        saved: Columns that a save sets itself: the present (``auto_now``), or the next version. They tell
+            when or how often the row was written, so they are not put back and are no conflict; every row
+            that is written gets what a save would give it.
+        kept: Columns that a trigger of the table sets at every update. They are no conflict either, and an
+            update leaves them to the trigger.
         chosen: The columns to put back, or None for all.
     """
 
-    present: Mapping[str, Any] = {}
+    saved: Mapping[str, Save] = {}
+    kept: frozenset[str] = frozenset()
     chosen: frozenset[str] | None = None
+
+    def is_of_saves(self, column: str) -> bool:
+        """Tell whether a column gets another value whenever the row is written."""
+        return column in self.saved or column in self.kept
 
     def puts_back(self, column: str) -> bool:
         """Tell whether a column gets its previous value."""
-        return column not in self.present and (self.chosen is None or column in self.chosen)
+        return not self.is_of_saves(column) and (self.chosen is None or column in self.chosen)
+
+    def values(self, row: Mapping[str, Any]) -> RowValues:
+        """Return what a save writes to these columns of a row, as far as that is known."""
+        found = {column: save(row.get(column)) for column, save in self.saved.items()}
+        return {column: value for column, value in found.items() if value is not None}
 
 
 def rules_of(
-    model: type[models.Model] | None, table: LiveTable, fields: Collection[str] | None
+    model: type[models.Model] | None,
+    table: LiveTable,
+    fields: Collection[str] | None,
+    kept: Collection[str] = (),
 ) -> ColumnRules:
     """Return the rules for a table.
 
@@ -41,20 +64,65 @@ def rules_of(
         model: The model of the table, or None.
         table: The table.
         fields: Names of fields or columns to put back, or None for all.
+        kept: Columns that triggers of the table set at every update.
     """
     own = list(model._meta.local_concrete_fields) if model is not None else []
-    present = {
-        str(field.column): json_of(field, _now(field))
-        for field in own
-        if is_renewed(field) and field.column in table.columns
-    }
+    patterns = selection.version_columns()
     # A key is what identifies the row.
-    present = {column: value for column, value in present.items() if column not in table.key}
+    columns = [column for column in table.columns if column not in table.key]
+    kept = frozenset(columns) & frozenset(kept)
+    saved: dict[str, Save] = {
+        column: _go_on
+        for column in columns
+        if any(pattern.matches(*table.name, column) for pattern in patterns)
+    }
+    for field in own:
+        if field.column in columns and (save := _save_of(field)) is not None:
+            saved[str(field.column)] = save
+    saved = {column: save for column, save in saved.items() if column not in kept}
     if fields is None:
-        return ColumnRules(present)
+        return ColumnRules(saved, kept)
     names = {name: str(field.column) for field in own for name in (field.name, field.attname)}
     chosen = {names.get(name, name) for name in fields}
-    return ColumnRules(present, frozenset(chosen & set(table.columns)))
+    return ColumnRules(saved, kept, frozenset(chosen & set(table.columns)))
+
+
+def _save_of(field: models.Field[Any, Any]) -> Save | None:
+    if is_renewed(field):
+        return partial(_renewed, field)
+    return partial(_counted, field) if is_counted(field) else None
+
+
+def _renewed(field: models.Field[Any, Any], _: Any) -> Any:
+    return json_of(field, _now(field))
+
+
+def _counted(field: models.Field[Any, Any], value: Any) -> Any:
+    old = field.get_default() if value is None else field.to_python(value)
+    return None if old is None else json_of(field, next_value(field, old))
+
+
+def _go_on(value: Any) -> Any:
+    """Return what follows the value of a column of which only the setting knows that it is a version."""
+    if type(value) is int:
+        return value + 1
+    if not isinstance(value, str):
+        return value
+    try:
+        UUID(value)
+    except ValueError:
+        return _moment(value)
+    return str(uuid4())
+
+
+def _moment(value: str) -> str:
+    """Return the present in the form of a moment or a day, or a text as it is."""
+    try:
+        if parse_date(value):
+            return timezone.now().date().isoformat()
+        return timezone.now().isoformat() if parse_datetime(value) else value
+    except ValueError:
+        return value
 
 
 def _now(field: models.Field[Any, Any]) -> Any:

@@ -117,7 +117,7 @@ class Surroundings:
             if draft not in active or owner is draft:
                 continue
             if owner is not None and owner in active and owner.changes(reference.columns):
-                if _is_passed_on(draft, reference, owner):
+                if _is_passed_on(draft, reference):
                     continue
                 is_hard = not reference.is_deferrable or reference.on_delete != _NO_ACTION
                 edges.append(Edge(owner, draft, is_hard, owner, _nullable(owner, reference.columns)))
@@ -126,6 +126,13 @@ class Surroundings:
             why = wording.referenced(reference.child, follows)
             columns = reference.parent_columns
             found.append(Found(draft, "referenced", why, columns, follows, reference.child))
+
+    def passed_on(self, parent: Draft) -> Iterator[tuple[Reference, Draft]]:
+        """Yield the steps whose rows ``ON UPDATE CASCADE`` changes along with that of a step."""
+        for draft, reference, child in self._children:
+            owner = self._owners.get(child)
+            if draft is parent and owner is not None and _is_passed_on(parent, reference):
+                yield reference, owner
 
     def _providers(self, active: set[Draft]) -> dict[tuple[Reference, tuple[str, ...]], list[Draft]]:
         """Return the steps that restore rows which others may refer to."""
@@ -206,10 +213,9 @@ def _plain(reference: Reference, columns: tuple[str, ...]) -> tuple[str, ...]:
     return columns[:-1] if reference.has_period else columns
 
 
-def _is_passed_on(parent: Draft, reference: Reference, child: Draft) -> bool:
-    """Tell whether the database changes the child with the parent, and the child is found all the same."""
-    is_cascade = parent.step.action == "update" and reference.on_update == _CASCADE
-    return is_cascade and not set(reference.columns) & set(child.table.key)
+def _is_passed_on(parent: Draft, reference: Reference) -> bool:
+    """Tell whether the database changes the rows that refer to one that a step changes."""
+    return parent.step.action == "update" and reference.on_update == _CASCADE
 
 
 def _read_partials(cursor: Any, table: LiveTable, drafts: list[Draft]) -> Iterator[Holder]:

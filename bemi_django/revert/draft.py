@@ -99,7 +99,7 @@ def draft_of(
     """
     current = {column: value for column, value in live.items() if column not in ADDRESS} if live else live
     step = Step(tuple(net.changes), net.schema, net.table, net.primary_key, "nothing", {}, current)
-    step.renewed = tuple(sorted(rules.present))
+    step.renewed = tuple(sorted({*rules.saved, *rules.kept}))
     draft = Draft(step, net, table, live, rules)
     if net.exists and net.existed:
         _undo_update(draft)
@@ -143,7 +143,7 @@ def _undo_insert(draft: Draft) -> None:
     if live is None:
         return
     draft.step.action = "delete"
-    columns = [column for column in _writable(draft, net.new) if column in live]
+    columns = [column for column in _chosen(draft, net.new) if column in live]
     _compare(draft, [column for column in columns if differ(live[column], net.new[column])], {*net.torn})
 
 
@@ -158,6 +158,7 @@ def _undo_delete(draft: Draft, is_moving: bool) -> None:
         _compare(draft, [], {*net.torn})
         _know(draft, net.unknown)
         return
+    wanted = _chosen(draft, net.old)
     changed = {column: value for column, value in wanted.items() if differ(live.get(column), value)}
     if changed:
         step.forced = Forced("update", changed)
@@ -198,7 +199,14 @@ def _ignored(draft: Draft, row: RowValues) -> tuple[str, ...]:
     return tuple(column for column in draft.table.columns if column in needed)
 
 
+def _chosen(draft: Draft, row: RowValues) -> RowValues:
+    """Return the columns of a row that can be written, without those that are set at every update."""
+    return {
+        column: value for column, value in _writable(draft, row).items() if column not in draft.rules.kept
+    }
+
+
 def _writable(draft: Draft, row: RowValues) -> RowValues:
-    """Return the columns of a row that can be written, without those that are set to the present."""
-    present = draft.rules.present
-    return {column: row[column] for column in draft.table.columns if column in row and column not in present}
+    """Return the columns of a row that can be inserted, without those that a save sets itself."""
+    saved = draft.rules.saved
+    return {column: row[column] for column in draft.table.columns if column in row and column not in saved}

@@ -84,7 +84,8 @@ class Step:
     """What happens to one row, to revert all selected changes of it.
 
     ``values`` are the columns to write: all for ``"insert"``, those that change for ``"update"``. The
-    columns ``renewed`` (``auto_now``) are set to the present, too, whenever the row is written.
+    columns ``renewed`` go on as at any save, whenever the row is written: to the present (``auto_now``), or
+    to the next version.
     ``current`` is the live row, or None. With ``on_conflict="skip"``, steps with a ``conflict`` are not
     taken; ``is_done`` tells which were.
 

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from bemi_django.exceptions import BemiError
 from bemi_django.log.live.column_names import ColumnNames
+from bemi_django.log.live.kept_columns import kept_columns
 from bemi_django.log.live.live_rows import find_rows
 from bemi_django.log.live.live_tables import LiveCatalog, LiveTable, RowValues, read_catalog
 from bemi_django.log.live.name_catalog import read_names
@@ -87,9 +88,11 @@ class Planner:
         nets = [net for net in nets if not self._is_left_alone(net)]
         for net in nets:
             net.give(self._values)
-        self.catalog = read_catalog(self._cursor, json.dumps(sorted(names)))
+        listed = json.dumps(sorted(names))
+        self.catalog = read_catalog(self._cursor, listed)
+        kept = kept_columns(self._cursor, listed)
         self._rules = {
-            name: rules_of(self._models[name], table, self._fields)
+            name: rules_of(self._models[name], table, self._fields, kept.get(name, ()))
             for name, table in self.catalog.tables.items()
         }
         if self._fields is not None:
@@ -187,7 +190,7 @@ class Planner:
             if not skips or not blocked:
                 break
             active -= blocked
-        self.writes = writes_of(ordered)
+        self.writes = writes_of(ordered, around.passed_on)
         taken = set(ordered.nodes)
         return [draft for draft in drafts if draft not in taken] + ordered.nodes
 

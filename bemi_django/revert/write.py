@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.utils.translation import gettext as _
@@ -13,6 +13,7 @@ from bemi_django.log.live.live_tables import (
     ADDRESS,
     LiveCatalog,
     LiveTable,
+    Reference,
     RowValues,
     escaped,
     listed,
@@ -21,6 +22,7 @@ from bemi_django.log.live.live_tables import (
 )
 from bemi_django.log.lossless_json import dumps
 from bemi_django.revert.draft import Draft
+from bemi_django.revert.net import differ
 from bemi_django.revert.order import Order
 from bemi_django.schema.sql import quote
 
@@ -48,8 +50,16 @@ class Write(NamedTuple):
     whole: RowValues | None = None
 
 
-def writes_of(ordered: Order[Draft]) -> list[Write]:
-    """Return the statements of the steps; where a cycle was broken, a reference is NULL for a while."""
+PassedOn = Callable[[Draft], Iterable[tuple[Reference, Draft]]]
+
+
+def writes_of(ordered: Order[Draft], passed_on: PassedOn) -> list[Write]:
+    """Return the statements of the steps; where a cycle was broken, a reference is NULL for a while.
+
+    Args:
+        ordered: The steps in their order.
+        passed_on: Returns the steps whose rows the database changes along with that of a step.
+    """
     early: dict[Draft, set[str]] = {}
     late: dict[Draft, set[str]] = {}
     for edge in ordered.broken:
@@ -57,18 +67,26 @@ def writes_of(ordered: Order[Draft]) -> list[Write]:
         where.setdefault(edge.writer, set()).update(edge.breakable)
     writes = [
         Write(
-            draft, "update", dict.fromkeys(sorted(columns)), _key_of(draft, draft.live or {}), _whole(draft)
+            draft,
+            "update",
+            dict.fromkeys(sorted(columns)),
+            _key_of(draft, draft.live or {}),
+            _whole(draft, draft.live),
         )
         for draft, columns in early.items()
     ]
+    waiting = {draft: draft.live for draft in ordered.nodes}
     for draft in ordered.nodes:
+        live = waiting.pop(draft)
         columns = late.get(draft, set())
         values = {column: None if column in columns else value for column, value in draft.step.values.items()}
-        key = _key_of(draft, draft.live) if draft.live is not None else {}
+        key = _key_of(draft, live) if live is not None else {}
         if draft.step.action != "delete":
-            values |= draft.rules.present
-        whole = None if draft in early or draft.step.action == "insert" else _whole(draft)
+            values |= draft.rules.values(draft.live or {**draft.net.last, **draft.net.old})
+        whole = None if draft in early or draft.step.action == "insert" else _whole(draft, live)
         writes.append(Write(draft, draft.step.action, values, key, whole))
+        if live is not None and draft.step.action == "update":
+            _pass_on(draft, {**live, **values}, waiting, passed_on)
     for draft, columns in late.items():
         values = {column: draft.step.values[column] for column in columns if column in draft.step.values}
         writes.append(Write(draft, "update", values, _key_of(draft, draft.target or {})))
@@ -79,9 +97,26 @@ def _key_of(draft: Draft, row: RowValues) -> RowValues:
     return {column: row[column] for column in draft.table.key}
 
 
-def _whole(draft: Draft) -> RowValues | None:
+def _whole(draft: Draft, live: RowValues | None) -> RowValues | None:
     primary = draft.table.primary
-    return draft.live if primary is not None and primary.is_deferrable else None
+    return live if primary is not None and primary.is_deferrable else None
+
+
+def _pass_on(
+    parent: Draft, row: RowValues, waiting: dict[Draft, RowValues | None], passed_on: PassedOn
+) -> None:
+    """Give rows that are not written yet what the database gives them when their parent has become a row."""
+    for reference, child in passed_on(parent):
+        old = waiting.get(child)
+        if old is None:
+            continue
+        given = {
+            column: row[there]
+            for column, there in zip(reference.columns, reference.parent_columns, strict=True)
+        }
+        if any(differ(old[column], value) for column, value in given.items()):
+            waiting[child] = {**old, **given}
+            _pass_on(child, {**old, **given}, waiting, passed_on)
 
 
 def run(cursor: Any, write: Write) -> None:

@@ -62,6 +62,7 @@ _OF_REQUESTS = frozenset(
         "BEMI_MASKED_FIELDS",
         "BEMI_TRUST_REQUEST_ID",
         "BEMI_TRUSTED_PROXIES",
+        "BEMI_VERSION_COLUMNS",
         "LOGIN_URL",
         "MEDIA_URL",
         "MIDDLEWARE",

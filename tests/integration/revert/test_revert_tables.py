@@ -528,3 +528,63 @@ def test_a_key_is_put_back_with_what_followed_it(lab: Lab) -> None:
     assert {*rows("tree")} == {'{"id": 1}', '{"id": 12}'}
     assert {*rows("leaf")} == {'{"id": 1, "number": 7}', '{"id": 12, "number": 8}'}
     assert rows("bug") == ['{"id": 1, "number": 9}']
+    # It is a part of their own keys, down to the last one.
+    execute(
+        "CREATE TABLE lab.twig (id int REFERENCES lab.tree ON UPDATE CASCADE, n int, PRIMARY KEY (id, n))"
+    )
+    execute(
+        "CREATE TABLE lab.bud (id int, n int, m int, PRIMARY KEY (id, n, m), "
+        "FOREIGN KEY (id, n) REFERENCES lab.twig ON UPDATE CASCADE)"
+    )
+    lab(
+        "INSERT INTO lab.twig VALUES (1, 1), (1, 2), (12, 1)",
+        "INSERT INTO lab.bud VALUES (1, 1, 1), (1, 2, 3)",
+    )
+    moved = lab("UPDATE lab.tree SET id = 21 WHERE id = 1", "UPDATE lab.twig SET n = 9 WHERE n = 2")
+    assert sum(step.is_done for step in moved.revert().steps) == 7
+    assert {*rows("twig")} == {'{"n": 1, "id": 1}', '{"n": 1, "id": 12}', '{"n": 2, "id": 1}'}
+    assert {*rows("bud")} == {'{"m": 1, "n": 1, "id": 1}', '{"m": 3, "n": 2, "id": 1}'}
+
+
+KEPT = """
+CREATE TABLE lab.note (
+    id int PRIMARY KEY, text text, slug text, row_version int DEFAULT 1, version int DEFAULT 1,
+    closed_at timestamptz
+);
+CREATE FUNCTION lab.keep() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+    IF TG_OP = 'UPDATE' THEN NEW.row_version := OLD.row_version + 1; END IF;
+    NEW.slug = lower(NEW.text);
+    IF NEW.text = 'done' AND OLD.text <> 'done' THEN NEW.closed_at := now(); END IF;
+    RETURN NEW;
+END$$;
+CREATE TRIGGER keep BEFORE INSERT OR UPDATE ON lab.note FOR EACH ROW EXECUTE FUNCTION lab.keep();
+INSERT INTO lab.note VALUES (1, 'One'), (2, 'Two');
+"""
+
+
+def test_what_triggers_and_applications_keep_goes_on(lab: Lab, settings: Any) -> None:
+    """The version of an optimistic lock never goes back, and is in nobody's way."""
+    settings.BEMI_VERSION_COLUMNS = ["lab.note.version"]
+    lab(KEPT)
+    edited = lab("UPDATE lab.note SET text = 'done', version = version + 1 WHERE id = 1")
+    # Only what is kept differs now: another save that changed nothing.
+    lab("UPDATE lab.note SET version = version + 1 WHERE id = 1")
+    plan = edited.revert(dry_run=True)
+    assert kinds(plan) == [] and plan.steps[0].renewed == ("row_version", "slug", "version")
+    assert set(plan.steps[0].values) == {"text", "closed_at"}, "set at some updates only"
+    edited.revert()
+    assert execute("SELECT * FROM lab.note WHERE id = 1") == [(1, "One", "one", 4, 4, None)]
+    (undone,) = lab.fresh()
+    undone.revert()
+    assert execute("SELECT text, row_version, version FROM lab.note WHERE id = 1") == [("done", 5, 5)]
+    lab.fresh()
+    only = lab("UPDATE lab.note SET version = version + 1 WHERE id = 1")
+    assert [step.action for step in only.revert().steps] == ["nothing"]
+    deleted = lab("DELETE FROM lab.note WHERE id = 2")
+    deleted.revert()
+    assert execute("SELECT text, slug, row_version, version FROM lab.note WHERE id = 2") == [
+        ("Two", "two", 1, 2)
+    ]
+    created = lab("INSERT INTO lab.note VALUES (3, 'Three')")
+    lab("UPDATE lab.note SET version = 9 WHERE id = 3")
+    assert kinds(created.revert()) == [] and execute("SELECT count(*) FROM lab.note") == [(2,)]

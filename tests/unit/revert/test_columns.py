@@ -5,18 +5,20 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import models
 
 from bemi_django.revert.columns import rules_of
 
+TABLE: Any = SimpleNamespace(name=("public", "row"), columns=("id", "at"), key=("id",))
+
 
 def present_of(field: Any) -> dict[str, Any]:
     field.set_attributes_from_name("at")
     model: Any = SimpleNamespace(_meta=SimpleNamespace(local_concrete_fields=[field]))
-    table: Any = SimpleNamespace(columns=("id", "at"), key=("id",))
-    return dict(rules_of(model, table, None).present)
+    return rules_of(model, TABLE, None).values({})
 
 
 @pytest.mark.parametrize("use_tz", [True, False])
@@ -37,3 +39,14 @@ def test_other_columns_are_put_back() -> None:
     assert present_of(models.DateTimeField(auto_now_add=True)) == {}
     assert present_of(models.TextField()) == {}
     assert present_of(models.DateTimeField(auto_now=True, db_column="elsewhere")) == {}
+
+
+@pytest.mark.parametrize("old", [41, "2001-02-03", "2001-02-03T04:05:06+00:00", str(UUID(int=7))])
+def test_a_column_of_the_setting_goes_on_from_the_value_of_the_row(settings: Any, old: Any) -> None:
+    settings.BEMI_VERSION_COLUMNS = ["*.at", "row.id"]
+    rules = rules_of(None, TABLE, None)
+    (new,) = rules.values({"at": old}).values()
+    assert new == 42 if old == 41 else new != old and len(new) >= len(old)
+    assert rules.values({}) == {} and rules.values({"at": "a tag"}) == {"at": "a tag"}
+    assert not rules.puts_back("at") and rules.puts_back("id"), "a key is what identifies the row"
+    assert rules_of(None, TABLE, None, ["at", "gone"]).values({"at": old}) == {}, "a trigger does it"

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actions.action import ChangeKind
 from bemi_django.admin.display.object_labels import ObjectLabel
-from bemi_django.log.values.renewed_fields import is_renewed
+from bemi_django.log.values.saved_fields import is_saved
 
 #: The length of a label in a sentence.
 _LONGEST = 60
@@ -65,4 +65,4 @@ def object_link(label: ObjectLabel) -> SafeString:
 def automatic_columns(model: type[models.Model] | None) -> set[str]:
     """Return the columns that are set whenever a row is saved."""
     fields: Any = model._meta.concrete_fields if model else ()
-    return {field.column for field in fields if is_renewed(field)}
+    return {field.column for field in fields if is_saved(field)}

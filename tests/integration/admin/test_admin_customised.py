@@ -78,6 +78,26 @@ def test_columns_of_the_project_are_in_the_list_of_rows(todo: Todo) -> None:
     assert site._registry[Change].check() == []
 
 
+def test_no_template_needs_a_variable_that_is_not_there(todo: Todo, settings: Any) -> None:
+    """A project may have Django print something in its place."""
+    (engine,) = settings.TEMPLATES
+    options = {**engine.get("OPTIONS", {}), "string_if_invalid": "INVALID %s"}
+    settings.TEMPLATES = [{**engine, "OPTIONS": options}]
+    first = record(1)
+    change = record(2, before={"id": 1, "task": "Wake up"}, after={"id": 1, "task": "Wake up! " * 50})
+    client = visitor(*SEES, "bemi_django.revert_change")
+    pages = [
+        *("", "?view=rows", "?view=rows&o=1", "activity/", "?q=x", "?user=7", "request/r1/"),
+        *(f"{change.pk}/change/", f"revert/?change={change.pk}", f"transaction/{change.pk}/"),
+        *("timeline/todos/todo/1/", f"timeline/todos/todo/1/?at={change.pk}&since={first.pk}"),
+        *("timeline/todos/todo/1/?field=task", "deleted/", "health/"),
+    ]
+    for page in pages:
+        text = client.get(f"{LIST}{page}", follow=True).content.decode()
+        found = [line for line in text.partition('id="content"')[2].splitlines() if "INVALID" in line]
+        assert not found, page
+
+
 def test_columns_of_the_project_are_in_the_list_of_actions(todo: Todo) -> None:
     class Ticketed(ChangeAdmin):
         list_display = ("when", "ticket", "is_urgent", "reader")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.contrib.admin.utils import quote
@@ -13,7 +13,7 @@ from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.access.rows.live_rows import rows_by_value
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.object_labels import live_labels, timeline_url
-from bemi_django.admin.display.text_diff import MOST_PAIRS, Effort, Sides
+from bemi_django.admin.display.text_diff import MOST_PAIRS, Effort, Piece, Sides
 from bemi_django.admin.display.value_diff import differences
 from bemi_django.admin.display.values.folded_text import folded, whole
 from bemi_django.admin.display.values.shown_value import (
@@ -64,6 +64,17 @@ class ShownPair(NamedTuple):
     def is_long(self) -> bool:
         """Whether one of the values is too long for a line."""
         return any(side is not None and side.is_long for side in (self.before, self.after))
+
+    # A template cannot ask for the attributes of None where the setting string_if_invalid is set.
+    @property
+    def before_pieces(self) -> Sequence[Piece]:
+        """The parts of the one value, if both are texts or JSON."""
+        return self.sides.before if self.sides is not None else ()
+
+    @property
+    def after_pieces(self) -> Sequence[Piece]:
+        """The parts of the other value, if both are texts or JSON."""
+        return self.sides.after if self.sides is not None else ()
 
 
 class Formatter:

@@ -195,7 +195,7 @@ class FieldHistory:
             return ()
         before, after = (self._stored(change, side) for side in ("before", "after"))
         pair = self._formatter.pair(self._subject.logged, self._column, before, after)
-        return pair.sides.after if pair.sides is not None and pair.is_long else ()
+        return pair.after_pieces if pair.is_long else ()
 
     def _puts_back(self, change: Change, later: Change | None, side: str) -> str | None:
         """Return the page that gives the field the value that the next change replaced."""

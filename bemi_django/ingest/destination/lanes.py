@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bemi_django.exceptions import Superseded
 from bemi_django.wire.lane import LanePosition
 from bemi_django.wire.lsn import format_lsn
-from bemi_django.wire.sequence import HistoryStart, lsn_of, sequence_at
+from bemi_django.wire.sequence import HistoryStart, history_of, lsn_of, sequence_at
 
 _READ = """
 SELECT lane, sequence, ordinal, message, division, stream FROM _bemi.lanes WHERE slot = %s ORDER BY lane
@@ -30,13 +30,23 @@ _MOVE = """
 UPDATE _bemi.lanes SET sequence = %s, ordinal = %s, message = 0, updated_at = clock_timestamp()
 WHERE slot = %s AND lane = %s
 """
+# Locked in one order: two consumers must not wait for each other.
 _ADVANCE = """
-UPDATE _bemi.lanes SET sequence = %s, ordinal = %s, message = %s, stream = %s, division = %s,
-    committed_at = greatest(committed_at, %s), updated_at = clock_timestamp()
-WHERE slot = %s AND lane = %s AND sequence = %s AND ordinal = %s AND NOT EXISTS (
-    SELECT FROM _bemi.histories later
-    WHERE later.slot = lanes.slot AND later.number > %s::bigint >> 51 AND later.start_lsn < %s::pg_lsn)
-RETURNING lane
+WITH held AS (
+    SELECT m.* FROM unnest(
+        %s::text[], %s::integer[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
+        %s::bigint[], %s::text[], %s::text[], %s::pg_lsn[]
+    ) m (slot, lane, old_sequence, old_ordinal, sequence, ordinal, message, at, division, stream, wal_end)
+    JOIN _bemi.lanes l ON l.slot = m.slot AND l.lane = m.lane
+    ORDER BY m.slot, m.lane FOR UPDATE OF l
+)
+UPDATE _bemi.lanes l SET sequence = h.sequence, ordinal = h.ordinal, message = h.message, stream = h.stream,
+    division = h.division, committed_at = greatest(l.committed_at, h.at), updated_at = clock_timestamp()
+FROM held h
+WHERE l.slot = h.slot AND l.lane = h.lane AND l.sequence = h.old_sequence AND l.ordinal = h.old_ordinal
+    AND NOT EXISTS (
+        SELECT FROM _bemi.histories later
+        WHERE later.slot = h.slot AND later.number > h.sequence >> 51 AND later.start_lsn < h.wal_end)
 """
 # One that is divided in another way begins anew: its changes are in other messages.
 _CLAIM = """
@@ -47,17 +57,18 @@ _CLAIMED = """
 SELECT substr(destination, length(%s) + 2) FROM _bemi.lanes
 WHERE slot = %s AND destination <> %s || ' ' || %s LIMIT 1
 """
-_MOVE_CHECKPOINT = """
-UPDATE _bemi.checkpoint SET lsn = %s::pg_lsn, updated_at = clock_timestamp(), trouble = NULL,
-    committed_at = coalesce(timestamptz '2000-01-01 00:00:00+00' + %s * interval '1 us', committed_at)
-WHERE slot = %s AND lsn < %s::pg_lsn
-    AND %s::bigint >> 51 = (
-        SELECT coalesce(max(h.number), 0) FROM _bemi.histories h WHERE h.slot = checkpoint.slot)
-"""
 # In the middle of a transaction, only those before it are in the log.
-_SLOWEST = """
-SELECT sequence - (ordinal > 0)::integer, committed_at FROM _bemi.lanes
-WHERE slot = %s ORDER BY sequence, ordinal LIMIT 1
+_MOVE_CHECKPOINT = """
+UPDATE _bemi.checkpoint k SET lsn = slowest.lsn, updated_at = clock_timestamp(), trouble = NULL,
+    committed_at = coalesce(
+        timestamptz '2000-01-01 00:00:00+00' + slowest.committed_at * interval '1 us', k.committed_at)
+FROM (
+    SELECT '0/0'::pg_lsn + (complete & 2251799813685247) AS lsn, complete >> 51 AS history, committed_at
+    FROM (
+        SELECT sequence - (ordinal > 0)::integer AS complete, committed_at FROM _bemi.lanes
+        WHERE slot = %s ORDER BY sequence, ordinal LIMIT 1) l) slowest
+WHERE k.slot = %s AND k.lsn < slowest.lsn
+    AND slowest.history = (SELECT coalesce(max(h.number), 0) FROM _bemi.histories h WHERE h.slot = k.slot)
 """
 
 
@@ -72,6 +83,39 @@ class LaneState(NamedTuple):
     message: int
     division: str = ""
     stream: str = ""
+
+
+class LaneMove(NamedTuple):
+    """Where a lane goes with what is written of it.
+
+    Attributes:
+        slot: The name of the slot.
+        lane: The number of the lane.
+        old: Where it has to be.
+        new: Where it goes.
+        message: The number of the last message, as the queue counts.
+        at: The commit time of the last change of all lanes, in microseconds since 2000-01-01 UTC, if known.
+        division: The fingerprint of how changes were divided when the message was published.
+        stream: The identity of the stream of the message.
+    """
+
+    slot: str
+    lane: int
+    old: LanePosition
+    new: LanePosition
+    message: int
+    at: int | None
+    division: str = ""
+    stream: str = ""
+
+    def is_joined_by(self, later: LaneMove) -> bool:
+        """Return whether another move begins where this one ends, on the same WAL."""
+        return later.old == self.new and history_of(later.new.sequence) == history_of(self.new.sequence)
+
+    def joined(self, later: LaneMove) -> LaneMove:
+        """Return this move and the one after it as one."""
+        moments = [at for at in (self.at, later.at) if at is not None]
+        return later._replace(old=self.old, at=max(moments, default=None))
 
 
 def read(cursor: Any, slot: str) -> dict[int, LaneState]:
@@ -161,46 +205,36 @@ def divide_anew(cursor: Any, slot: str, number: int, position: LanePosition) -> 
         add(cursor, slot, lane, position)
 
 
-def advance(
-    cursor: Any,
-    slot: str,
-    lane: int,
-    old: LanePosition,
-    new: LanePosition,
-    message: int,
-    at: int | None,
-    division: str = "",
-    stream: str = "",
-) -> None:
-    """Move a lane, in the transaction that writes its changes.
+def advance(cursor: Any, moves: Iterable[LaneMove]) -> None:
+    """Move lanes, in the transaction that writes their changes.
 
     Args:
         cursor: A cursor of the destination.
-        slot: The name of the slot.
-        lane: The number of the lane.
-        old: Where it has to be.
-        new: Where it goes.
-        message: The number of the last message, as the queue counts.
-        at: The commit time of the last change of all lanes, in microseconds since 2000-01-01 UTC, if known.
-        division: The fingerprint of how changes were divided when the message was published.
-        stream: The identity of the stream of the message.
+        moves: Where they go; those of one lane in their order.
 
     Raises:
-        Superseded: Another consumer has moved it; two must never write the same changes. Or these are of
+        Superseded: Another consumer has moved one; two must never write the same changes. Or these are of
             WAL that a later history has left.
     """
+    joined: dict[tuple[str, int], LaneMove] = {}
+    for move in moves:
+        before = joined.get(key := (move.slot, move.lane))
+        if before is not None and not before.is_joined_by(move):
+            _advance(cursor, list(joined.values()))
+            before, joined = None, {}
+        joined[key] = move if before is None else before.joined(move)
+    _advance(cursor, list(joined.values()))
+
+
+def _advance(cursor: Any, moves: Sequence[LaneMove]) -> None:
     # In the middle of a transaction, the sequence number is where it commits.
-    end = format_lsn(lsn_of(new.sequence) + (new.ordinal > 0))
-    cursor.execute(_ADVANCE, [*new, message, stream, division, at, slot, lane, *old, new.sequence, end])
-    if cursor.fetchone() is None:
+    ends = [format_lsn(lsn_of(move.new.sequence) + (move.new.ordinal > 0)) for move in moves]
+    rows = [(*move[:2], *move.old, *move.new, *move[4:], end) for move, end in zip(moves, ends, strict=True)]
+    cursor.execute(_ADVANCE, [list(column) for column in zip(*rows, strict=True)])
+    if cursor.rowcount != len(moves):
         raise Superseded
 
 
 def move_checkpoint(cursor: Any, slot: str) -> None:
     """Move the checkpoint to where all lanes are, in a transaction after the one that has moved a lane."""
-    cursor.execute(_SLOWEST, [slot])
-    found = cursor.fetchone()
-    if found is not None:
-        sequence, committed_at = found
-        lsn = format_lsn(lsn_of(sequence))
-        cursor.execute(_MOVE_CHECKPOINT, [lsn, committed_at, slot, lsn, sequence])
+    cursor.execute(_MOVE_CHECKPOINT, [slot, slot])

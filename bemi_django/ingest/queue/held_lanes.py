@@ -53,6 +53,7 @@ class HeldLanes:
         self._follower = CourseFollower(connection, broker, config)
         self.readers: dict[Lane, LaneReader] = {}
         self._others: dict[Lane, LanePosition] = {}
+        self._are_fresh = False
         self._lacking: set[Lane] = set()
 
     def balance(self) -> None:
@@ -129,25 +130,31 @@ class HeldLanes:
 
     def look_anew(self) -> None:
         """Look at lanes of others again when a chunk has to wait for them."""
-        self._others.clear()
+        self._are_fresh = False
 
     def may_follow(self, chunk: Chunk) -> bool:
         """Return whether the lanes that a chunk comes after have come to where they have to be."""
         if chunk.after is None:
             return True
-        if not self._others:
+        known = self._positions(chunk.source)
+        # Lanes only go forward, so what was seen earlier is enough if it is far enough.
+        if not self._are_fresh and (len(known) < chunk.lanes or not may_follow(chunk, known)):
             self._read_others()
-        known = {lane: position for (slot, lane), position in self._others.items() if slot == chunk.source}
-        known.update(
-            (lane, reader.position) for (slot, lane), reader in self.readers.items() if slot == chunk.source
-        )
+            known = self._positions(chunk.source)
         return may_follow(chunk, known)
 
+    def _positions(self, source: str) -> dict[int, LanePosition]:
+        known = {lane: position for (slot, lane), position in self._others.items() if slot == source}
+        held = {lane: reader.position for (slot, lane), reader in self.readers.items() if slot == source}
+        return {**known, **held}
+
     def _read_others(self) -> None:
+        self._others.clear()
         for slot in {slot for slot, _ in self.readers}:
             with self._connection, self._connection.cursor() as cursor:
                 for lane, state in lanes.read(cursor, slot).items():
                     self._others[slot, lane] = state.position
+        self._are_fresh = True
 
     def forget(self) -> None:
         """Begin to remove from the queue what is in the log."""

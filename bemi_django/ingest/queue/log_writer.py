@@ -94,10 +94,9 @@ class LogWriter:
                 self._partitions.make(moment)
         self._follow_setting(taken)
         with self._connection, self._connection.cursor() as cursor:
+            lanes.advance(cursor, (one.move for one in taken))
             for one in taken:
                 chunk = one.chunk
-                moved = one.position, chunk.end, one.message, chunk.committed_at, chunk.division, one.stream
-                lanes.advance(cursor, chunk.source, chunk.lane, *moved)
                 dead_letters.insert(cursor, chunk.source, one.letters)
                 for omissions in one.omissions:
                     omissions_table.add(cursor, chunk.source, omissions)
@@ -105,6 +104,8 @@ class LogWriter:
                 leave_out_known(cursor, in_order)
             self._write_changes(cursor, taken)
         with self._connection, self._connection.cursor() as cursor:
+            # It says no more than what was committed before: after a crash, it moves again.
+            cursor.execute("SET LOCAL synchronous_commit = off")
             for source in sorted({one.chunk.source for one in taken}):
                 lanes.move_checkpoint(cursor, source)
             self._name_sources(cursor, taken)
@@ -122,8 +123,9 @@ class LogWriter:
             return
         position, rejected = reader.position, reader.rejected
         with self._connection, self._connection.cursor() as cursor:
-            moved = position, position, reader.message, None, reader.division, reader.stream
-            lanes.advance(cursor, reader.source, reader.lane, *moved)
+            place = reader.source, reader.lane, position, position
+            moved = lanes.LaneMove(*place, reader.message, None, reader.division, reader.stream)
+            lanes.advance(cursor, [moved])
             dead_letters.insert(cursor, reader.source, [one.letter(position) for one in rejected])
         logger.error(_REJECTED, reader.source, len(rejected), reader.lane)
         reader.discard_rejected()

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from bemi_django.ingest.config import Divided
 from bemi_django.ingest.destination import sealing
+from bemi_django.ingest.destination.lanes import LaneMove
 from bemi_django.ingest.queue.message.chunk import Chunk
 from bemi_django.ingest.queue.message.row_values import ID, Values, destination_of, position_of
 from bemi_django.wire.lane import LanePosition
@@ -40,7 +41,18 @@ class TakenChunk:
             changes = []
         elif divided is not None:
             changes = [one for one in changes if destination_of(one, divided.division) == divided.name]
-        self.chunk, self.position, self.message, self.stream = chunk, position, message, stream
+        self.chunk = chunk
+        #: Where its lane goes with it.
+        self.move = LaneMove(
+            chunk.source,
+            chunk.lane,
+            position,
+            chunk.end,
+            message,
+            chunk.committed_at,
+            chunk.division,
+            stream,
+        )
         self.changes: list[Values] = changes
         #: The chain in which they are sealed, if it is open.
         self.chain = sealing.chain_of_lane(chunk.source, chunk.lane)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from secrets import token_hex
+from typing import Any
 
 from bemi_django.ingest.queue.server.connection import Connection
-
-if TYPE_CHECKING:
-    from nats.js.client import JetStreamContext
+from bemi_django.ingest.queue.server.pull import Pull
 
 #: Messages of a lane that are asked for at once, and those that may wait, of it and of all lanes.
 _FETCHED, _PREFETCHED, _OF_ALL = 8, 16, 256
-#: Seconds after which a request without an answer is repeated.
+#: Seconds after which a request that was not fulfilled is repeated.
 _EXPIRES = 2.0
 _FULL = 0.005
 
@@ -63,12 +62,11 @@ class LaneMessages:
         self._connection.lanes += 1
         try:
             while True:
-                subscription = await self._subscribe(first)
+                pull = Pull(self._connection, self._stream, await self._consumer(first))
                 try:
-                    first = await self._follow(subscription, first, messages)
+                    first = await self._follow(pull, first, messages)
                 finally:
-                    # The client keeps what comes for one that nobody reads any more.
-                    await subscription.unsubscribe()
+                    await pull.close()
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -77,55 +75,35 @@ class LaneMessages:
         finally:
             self._connection.lanes -= 1
 
-    async def _follow(
-        self, subscription: JetStreamContext.PullSubscription, first: int, messages: deque[Any]
-    ) -> int:
+    async def _follow(self, pull: Pull, first: int, messages: deque[Any]) -> int:
         """Keep messages until the server has no such consumer any more; return the number of the next one.
 
         A consumer is kept by one server: it is gone when that was restarted, or is away.
         """
-        from nats.js.errors import APIError
 
-        was_there = False
+        def take(message: Any) -> None:
+            nonlocal first
+            messages.append(message)
+            first = message.metadata.sequence.stream + 1
+            self._wake()
+
+        await pull.open(take)
         while True:
             share = max(_OF_ALL // self._connection.lanes, 1)
             if len(messages) >= min(share, _PREFETCHED):
                 await asyncio.sleep(_FULL)
-                continue
-            try:
-                found = await subscription.fetch(min(share, _FETCHED), timeout=_EXPIRES)
-            except asyncio.TimeoutError:
-                # The client raises it with and without a class of its own.
-                found = []
-            except APIError:
-                if not was_there:
-                    raise
+            elif not await pull.run(min(share, _FETCHED), _EXPIRES) and not await pull.is_there():
                 return first
-            if found:
-                messages.extend(found)
-                first = found[-1].metadata.sequence.stream + 1
-                self._wake()
-            elif not await self._is_there(subscription):
-                return first
-            was_there = True
 
-    @staticmethod
-    async def _is_there(subscription: JetStreamContext.PullSubscription) -> bool:
-        from nats.js.errors import APIError
-
-        try:
-            await subscription.consumer_info()
-        except (APIError, asyncio.TimeoutError):
-            return False
-        return True
-
-    async def _subscribe(self, first: int) -> JetStreamContext.PullSubscription:
+    async def _consumer(self, first: int) -> str:
+        """Let the server keep a consumer that begins at a message, and return its name."""
         from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-        return await self._connection.jetstream.pull_subscribe(
-            self._subject,
-            stream=self._stream,
-            config=ConsumerConfig(
+        made = await self._connection.jetstream.add_consumer(
+            self._stream,
+            ConsumerConfig(
+                name=token_hex(8),
+                filter_subject=self._subject,
                 ack_policy=AckPolicy.NONE,
                 deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
                 opt_start_seq=first,
@@ -134,3 +112,4 @@ class LaneMessages:
                 num_replicas=1,
             ),
         )
+        return made.name

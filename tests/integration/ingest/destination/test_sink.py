@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import select
 import time
 from collections.abc import Iterator
@@ -13,12 +14,13 @@ import psycopg2.errors
 import pytest
 
 from bemi_django import conf
-from bemi_django.exceptions import Superseded
+from bemi_django.exceptions import ReplicationError, Superseded
 from bemi_django.ingest.destination import sink as sink_module
 from bemi_django.ingest.destination.batch import Pending
 from bemi_django.ingest.destination.checkpoint import Checkpoints, Origin
 from bemi_django.ingest.destination.copying import copy_rows
 from bemi_django.ingest.destination.dead_letters import RejectedMessage
+from bemi_django.ingest.destination.histories import Histories
 from bemi_django.ingest.destination.partitions import make_partition, moment_of
 from bemi_django.ingest.destination.sink import PostgresSink
 from bemi_django.ingest.protocol.messages import Begin, Relation
@@ -28,6 +30,7 @@ from bemi_django.ingest.rows.row_layout import RowLayout, head, template
 from bemi_django.ingest.rows.row_writer import RowWriter
 from bemi_django.ingest.stitching.stitched import Stitched
 from bemi_django.ingest.stream.connections import connect_destination
+from bemi_django.wire.ids import source_of
 from tests.support.pipeline import worker_config
 from tests.support.project_database import execute
 
@@ -214,3 +217,20 @@ def test_what_is_behind_a_batch_that_fails_is_not_written(sink: PostgresSink, ob
     sink.settle()
     assert (sink.checkpoint, sink.written) == (8, 0)
     assert logged(observer) == []
+
+
+def test_sources_with_the_same_number_in_their_ids_have_no_log_together(destination: Any) -> None:
+    one, other = "shop_9725", "shop_24680"
+    assert source_of("1", one) == source_of("1", other)
+    with destination.cursor() as cursor:
+        Checkpoints(destination, SLOT).start(cursor, 8, 1, Origin("2", 1, 1), one)
+        begin = functools.partial(Checkpoints(destination, "bemi_other").start, cursor, 8, 1)
+        # An export of the same database, and two servers.
+        for server, database in (("2", one), ("1", one), ("1", other)):
+            begin(Origin(server, 1, 1), database)
+        # The slot has followed its database to another server, and has changes of both.
+        Histories(SLOT).begin(cursor, "1", 1, 8, "restored")
+        begin(Origin("1", 1, 1), one)
+        with pytest.raises(ReplicationError, match=f"changes of {one} by the slot {SLOT}"):
+            begin(Origin("1", 1, 1), other)
+    destination.rollback()

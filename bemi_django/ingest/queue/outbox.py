@@ -12,6 +12,7 @@ from typing import NamedTuple
 from bemi_django.exceptions import QueueFull, QueueUnavailable
 from bemi_django.ingest.queue.acknowledgements import Acknowledgements, Outgoing
 from bemi_django.ingest.queue.broker import ACKNOWLEDGE_SECONDS, Broker
+from bemi_django.ingest.queue.server.stream_info import room_of
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +21,13 @@ _WINDOW = 16 * 1024 * 1024
 _PAUSE = 0.2
 #: Seconds after which a full queue is tried again.
 _FULL = 0.5
+#: Bytes that the stream adds to a message, with its headers.
+_OVERHEAD = 512
+_NO_ROOM = (
+    "the queue at {hosts}: a change of {size} bytes does not fit into the stream, which has {taken} of "
+    "max_bytes {most}; if it stays so when consumers have written the rest, run nats stream edit {stream} "
+    "--max-bytes={wanted}"
+)
 
 
 class PublishedBatch(NamedTuple):
@@ -62,7 +70,8 @@ class Outbox:
         self._size = 0
         #: How many messages of the first batch are acknowledged, and how long the next may take.
         self._taken, self._patient_until = -1, 0.0
-        self._is_full = False
+        #: Why the first batch is refused, if the queue has no room for it.
+        self._lack = ""
         self._readable, self._done = os.pipe()
 
     @property
@@ -112,7 +121,7 @@ class Outbox:
         self._broker.raise_if_lost()
         taken = self._batches[0].acknowledgements.taken if self._batches else -1
         now = time.monotonic()
-        if not self._batches or self._is_full or taken != self._taken:
+        if not self._batches or self._lack or taken != self._taken:
             self._taken, self._patient_until = taken, now + ACKNOWLEDGE_SECONDS
         elif now > self._patient_until:
             raise QueueUnavailable(f"the queue at {self._broker.address.hosts} does not acknowledge")
@@ -134,10 +143,10 @@ class Outbox:
             other = sent.acknowledgements.failure
             if other is not None and not isinstance(other, QueueFull):
                 raise other
-        if not self._is_full:
+        if self._lack != str(failure):
+            self._lack = str(failure)
             logger.warning("%s; waiting for consumers to make room", failure)
-            self._waiting.note(str(failure))
-        self._is_full = True
+            self._waiting.note(self._lack)
         try:
             until = time.monotonic() + _FULL
             while time.monotonic() < until:
@@ -151,7 +160,8 @@ class Outbox:
                     self._send(sent)
             self._await(self._batches[0])
         finally:
-            self._is_full = self._batches[0].acknowledgements.failure is not None
+            if self._batches[0].acknowledgements.failure is None:
+                self._lack = ""
 
     def _await(self, sent: _Sent) -> None:
         while not sent.acknowledgements.wait(_PAUSE):
@@ -160,8 +170,24 @@ class Outbox:
 
     def _send(self, sent: _Sent) -> None:
         sent.acknowledgements = Acknowledgements(len(sent.messages), self._wake)
+        if sent.has_parts and (lack := self._lack_of(sent.size)):
+            sent.acknowledgements.fail(QueueFull(lack))
+            return
         messages = [one.of_attempt(sent.attempt) for one in sent.messages] if sent.attempt else sent.messages
         self._broker.publish(messages, sent.acknowledgements)
+
+    def _lack_of(self, size: int) -> str:
+        """Say what is in the way of a chunk in parts, some of which would stay and take the room of others.
+
+        Raises:
+            QueueUnavailable: The queue does not answer.
+        """
+        address, connection = self._broker.address, self._broker.connection
+        room = connection.run(room_of(connection.client, address.stream))
+        if room.has(size):
+            return ""
+        state = {"taken": room.taken, "most": room.most, "wanted": room.taken + 3 * size}
+        return _NO_ROOM.format(hosts=address.hosts, size=size, stream=address.stream, **state)
 
     def _wake(self) -> None:
         os.write(self._done, b".")
@@ -175,6 +201,9 @@ class _Sent:
     def __init__(self, batch: PublishedBatch, messages: Sequence[Outgoing]) -> None:
         self.batch, self.messages = batch, messages
         self.attempt = 0
+        self.has_parts = any(message.part != "1/1" for message in messages)
+        #: Bytes that they take in the stream at most.
+        self.size = _size_of(messages) + len(messages) * _OVERHEAD
 
 
 def _size_of(messages: Sequence[Outgoing]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -33,3 +33,20 @@ async def info_of(client: Client, stream: str, *, has_deleted: bool = False) -> 
         kind = NotFoundError if answer["error"].get("code") == 404 else APIError
         raise kind(**{name: answer["error"].get(name) for name in ("code", "description", "err_code")})
     return answer
+
+
+class Room(NamedTuple):
+    """How many bytes a stream may have, or -1 for as many as its server lets it, and how many it has."""
+
+    most: int
+    taken: int
+
+    def has(self, size: int) -> bool:
+        """Return whether so many bytes more fit in."""
+        return self.most < 0 or self.taken + size <= self.most
+
+
+async def room_of(client: Client, stream: str) -> Room:
+    """Return how much room there is in a stream; see :func:`info_of`."""
+    info = await info_of(client, stream)
+    return Room(int(info["config"].get("max_bytes") or -1), int(info["state"]["bytes"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -197,12 +198,32 @@ def test_a_full_stream_makes_the_slot_wait(queued: QueuedPipeline, monkeypatch: 
             until(lambda: not trail.log.one(trouble))
 
 
-def test_a_publisher_ends_although_the_stream_is_full(queued: QueuedPipeline) -> None:
-    stream(queued, max_bytes=10_000)
-    queued.trail.source.run("INSERT INTO load (id, n, filler) SELECT 1, 1, 'row-value' || repeat('x', 20000)")
+def test_a_change_in_parts_waits_until_all_of_them_have_room(queued: QueuedPipeline) -> None:
+    stream(queued, max_bytes=200_000)
+    trail, trouble = queued.trail, "SELECT trouble FROM _bemi.checkpoint"
+    write = "INSERT INTO load (id, n, filler) SELECT i, i, 'row-value' || repeat('x', %s) FROM %s i"
+    trail.source.run(write % (50_000, "generate_series(1, 2)"))
+    queued.publish()
+    trail.source.run(write % (150_000, "generate_series(3, 3)"))
+    # It ends although the stream is full.
     with queued.publisher():
-        until(lambda: queued.trail.log.one("SELECT trouble FROM _bemi.checkpoint"))
-    assert queued.trail.logged() == []
+        until(lambda: trail.log.one(trouble))
+    with queued.publisher(), queued.consumers():
+        # A part that was published would take the room of the others for ever.
+        queued.catch_up()
+        trail.source.run(write % (300_000, "generate_series(4, 4)"))
+        until(lambda: "--max-bytes=" in (trail.log.one(trouble) or ""))
+        told = re.search(r"stream edit bemi --max-bytes=(\d+)", trail.log.one(trouble))
+        assert told is not None
+        more = int(told[1])
+
+        async def widen(jetstream: Any) -> None:
+            config = (await jetstream.stream_info("bemi")).config
+            await jetstream.update_stream(config.evolve(max_bytes=more))
+
+        queued.server.ask(widen)
+        queued.catch_up()
+        until(lambda: not trail.log.one(trouble))
 
 
 def test_a_server_that_goes_away_and_comes_back(queued: QueuedPipeline, nats_server: NatsServer) -> None:

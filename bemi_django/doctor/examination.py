@@ -14,6 +14,7 @@ from bemi_django.doctor import (
     append_only_log,
     connection,
     known_tables,
+    lost_messages,
     queue,
     rights,
     server,
@@ -76,6 +77,8 @@ def examine(source: str, config: WorkerConfig) -> Examination:
             coverage = read_coverage(source)
             names = [table.name for table in coverage if _is_to_be_tracked(table)]
             found += _of_installation(source, is_installed)
+            if is_installed:
+                found += lost_messages.findings(source, config.slot)
             found += [*tables.findings(source, names), *known_tables.findings(source, names)]
             costs = estimate(source, names)
     found.sort(key=lambda finding: not finding.stops)

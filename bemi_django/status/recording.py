@@ -31,8 +31,9 @@ SELECT has_table_privilege(_bemi.log_v1(), 'SELECT') AND has_table_privilege('_b
     AND has_table_privilege('_bemi.undelivered', 'SELECT')
 """
 _PAST = (
-    "the slot is past the end of the log: start 'manage.py bemi consume' if there is a queue; without one, "
-    "something else has read the slot, and 'manage.py bemi run --accept-gap' records the gap"
+    "the slot is past the end of the log: start 'manage.py bemi consume' if there is a queue, and if it "
+    "runs, 'manage.py bemi doctor' says whether the queue has lost changes; without one, something else has "
+    "read the slot, and 'manage.py bemi run --accept-gap' records the gap"
 )
 
 

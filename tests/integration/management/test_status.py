@@ -401,5 +401,8 @@ def test_what_waits_in_a_queue_is_told(pipeline: Pipeline) -> None:
     )
     output, problem = status()
     assert re.search("^queue +[0-9.]+ .* of WAL published and not in the log yet$", output, re.MULTILINE)
-    assert "start 'manage.py bemi consume' if there is a queue; without one, something else" in problem
+    assert (
+        "start 'manage.py bemi consume' if there is a queue, and if it runs, 'manage.py bemi doctor' says"
+        in problem
+    )
     assert as_json()["worker"]["queued_bytes"] > 0

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from bemi_django.checks.sinks import check_sink
-from bemi_django.doctor import queue
+from bemi_django.doctor import lost_messages, queue
 from bemi_django.exceptions import ReplicationError
 from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.queue.server import connection, stream_info
 from bemi_django.wire.queue_address import parse
 from tests.support.nats_server import NatsServer, free_port
+from tests.support.pipeline import Pipeline
 from tests.support.polling import DEADLINE
 
 
@@ -149,3 +150,22 @@ def test_an_extra_that_is_missing_is_named(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     (found,) = check_sink()
     assert found.hint == f"Run pip install 'bemi-django-wal[{extra}]'."
+
+
+def test_messages_that_were_removed_before_they_were_written(
+    server: NatsServer, pipeline: Pipeline, settings: Any
+) -> None:
+    settings.BEMI_SINK = server.url()
+    made(server)
+    confirmed = "SELECT confirmed_flush_lsn - '0/0' FROM pg_replication_slots WHERE slot_name = slot"
+    lag = f"INSERT INTO _bemi.lanes (slot, lane, sequence) SELECT %s, lane, ({confirmed}) - 8 * lane"
+    pipeline.log.run(f"{lag} FROM generate_series(0, 2) lane".replace("= slot", "= %s"), [pipeline.slot] * 2)
+
+    async def publish(jetstream: Any) -> None:
+        # Lane 0 has nothing to come, and lane 1 has it in the queue.
+        await jetstream.publish(f"bemi.{pipeline.slot}.1", b"")
+
+    server.ask(publish)
+    (found,) = lost_messages.findings("default", pipeline.slot)
+    assert found.id == "bemi.D022" and "lanes 2 do not get on" in found.message and found.stops
+    assert list(lost_messages.findings("default", "bemi_of_nobody")) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import re
 import socket
@@ -29,6 +28,7 @@ from bemi_django.ingest.queue.consumption import Consumption
 from bemi_django.ingest.queue.lane_locks import LaneLocks
 from bemi_django.ingest.queue.lane_reader import LaneReader
 from bemi_django.ingest.queue.message.chunk import decode
+from bemi_django.ingest.queue.server.pull import Pull
 from bemi_django.ingest.stream.source import SlotSource
 from bemi_django.wire.lane import LanePosition
 from bemi_django.wire.queue_address import parse
@@ -132,18 +132,16 @@ def test_a_change_larger_than_a_message_comes_in_parts(queued: QueuedPipeline) -
 def test_a_quiet_lane_is_no_failure(
     queued: QueuedPipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from nats.js.client import JetStreamContext
+    run, late = Pull.run, set()
 
-    fetch, late = JetStreamContext.PullSubscription.fetch, set()
+    async def first_late(pull: Pull, number: int, seconds: float) -> bool:
+        if pull not in late:
+            late.add(pull)
+            # As if the server had not said that the time is over.
+            return False
+        return await run(pull, number, seconds)
 
-    async def first_late(subscription: Any, *arguments: Any, **options: Any) -> list[Any]:
-        if subscription not in late:
-            late.add(subscription)
-            # What the client raises if the server's answer comes at the last moment.
-            raise asyncio.TimeoutError
-        return await fetch(subscription, *arguments, **options)
-
-    monkeypatch.setattr(JetStreamContext.PullSubscription, "fetch", first_late)
+    monkeypatch.setattr(Pull, "run", first_late)
     queued.trail.write(5)
     queued.publish()
     with queued.consumers():

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import datetime, timedelta
-from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import orjson
@@ -24,8 +23,9 @@ from bemi_django.ingest.queue.message.headers import (
     end_in,
 )
 from bemi_django.ingest.queue.server.connection import Connection
-from bemi_django.ingest.queue.server.numbering import numbers_of
+from bemi_django.ingest.queue.server.numbering import number_at, numbers_of
 from bemi_django.ingest.queue.server.stream_config import require_stream
+from bemi_django.ingest.queue.server.stream_info import Room, room_of
 from bemi_django.wire.lane import LanePosition
 from bemi_django.wire.queue_address import STREAM, QueueAddress, is_lane
 
@@ -108,7 +108,13 @@ class Broker:
 
     def number_at(self, source: str, lane: int, moment: datetime) -> int:
         """Return the number from which messages of a lane are as old as a moment, or younger."""
-        return self.connection.run(self._number_at(self.address.subject(source, lane), moment))
+        return self.connection.run(
+            number_at(self.connection, self.address.stream, self.address.subject(source, lane), moment)
+        )
+
+    def room(self) -> Room:
+        """Return how much room there is in the stream."""
+        return self.connection.run(room_of(self.connection.client, self.address.stream))
 
     def forget(self, source: str, lane: int, before: int) -> Future[None]:
         """Begin to remove the messages of a lane whose number is below ``before``, unless they are kept."""
@@ -190,32 +196,12 @@ class Broker:
         )
         return {source: lane + 1 for source, lane in lanes}
 
-    async def _number_at(self, subject: str, moment: datetime) -> int:
-        from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-
-        stream, jetstream = self.address.stream, self.connection.jetstream
-        # A consumer that begins there, and reads nothing.
-        made = await jetstream.add_consumer(
-            stream,
-            ConsumerConfig(
-                name=token_hex(8),
-                filter_subject=subject,
-                ack_policy=AckPolicy.NONE,
-                deliver_policy=DeliverPolicy.BY_START_TIME,
-                opt_start_time=moment,
-                inactive_threshold=5.0,
-                mem_storage=True,
-                num_replicas=1,
-            ),
-        )
-        await jetstream.delete_consumer(stream, made.name)
-        return 1 + (made.delivered.stream_seq if made.delivered else 0)
-
     async def _forget(self, subject: str, before: int) -> None:
         if self.address.keep:
             # By the clock that has stamped the messages.
             now = (await numbers_of(self.connection.client, self.address.stream)).now
-            before = min(before, await self._number_at(subject, now - timedelta(seconds=self.address.keep)))
+            kept = now - timedelta(seconds=self.address.keep)
+            before = min(before, await number_at(self.connection, self.address.stream, subject, kept))
         await self.connection.jetstream.purge_stream(self.address.stream, seq=before, subject=subject)
 
     async def _ends(self, source: str, lanes: Sequence[int]) -> dict[int, LaneState]:

@@ -12,7 +12,6 @@ from typing import NamedTuple
 from bemi_django.exceptions import QueueFull, QueueUnavailable
 from bemi_django.ingest.queue.acknowledgements import Acknowledgements, Outgoing
 from bemi_django.ingest.queue.broker import ACKNOWLEDGE_SECONDS, Broker
-from bemi_django.ingest.queue.server.stream_info import room_of
 
 logger = logging.getLogger(__name__)
 
@@ -182,8 +181,7 @@ class Outbox:
         Raises:
             QueueUnavailable: The queue does not answer.
         """
-        address, connection = self._broker.address, self._broker.connection
-        room = connection.run(room_of(connection.client, address.stream))
+        address, room = self._broker.address, self._broker.room()
         if room.has(size):
             return ""
         state = {"taken": room.taken, "most": room.most, "wanted": room.taken + 3 * size}

@@ -27,6 +27,7 @@ from bemi_django.ingest.queue.message.chunk import Chunk, decode
 from bemi_django.ingest.queue.message.headers import END_HEADER, IDENTIFIER_HEADER, PART_HEADER, attempt_of
 from bemi_django.ingest.queue.message.row_values import lane_of, position_of, row_of, values_of
 from bemi_django.ingest.queue.publisher import QueueSink
+from bemi_django.ingest.queue.server.stream_info import Room
 from bemi_django.ingest.rows import values
 from bemi_django.ingest.rows.change_ids import ChangeIds
 from bemi_django.ingest.rows.row_layout import RowLayout, head, template
@@ -63,6 +64,9 @@ class MemoryBroker:
         self.sent += messages
         for _ in messages:
             acknowledgements.take()
+
+    def room(self) -> Room:
+        return Room(-1, 0)
 
     def raise_if_lost(self) -> None:
         """It never is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timezone
+from secrets import token_hex
 from typing import TYPE_CHECKING, NamedTuple
 
 from bemi_django.exceptions import QueueUnavailable
@@ -46,6 +47,31 @@ async def numbers_of(client: Client, stream: str) -> Numbers:
     # A server before 2.10 does not say what time it is.
     now = _moment(answer["ts"]) if "ts" in answer else datetime.now(timezone.utc)
     return Numbers(f"{stream} {created.isoformat()}", state["first_seq"], state["last_seq"], now)
+
+
+async def number_at(connection: Connection, stream: str, subject: str, moment: datetime) -> int:
+    """Return the number from which messages of a subject are as old as a moment, or younger.
+
+    It is for use in the thread of the connection.
+    """
+    from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+    # A consumer that begins there, and reads nothing.
+    made = await connection.jetstream.add_consumer(
+        stream,
+        ConsumerConfig(
+            name=token_hex(8),
+            filter_subject=subject,
+            ack_policy=AckPolicy.NONE,
+            deliver_policy=DeliverPolicy.BY_START_TIME,
+            opt_start_time=moment,
+            inactive_threshold=5.0,
+            mem_storage=True,
+            num_replicas=1,
+        ),
+    )
+    await connection.jetstream.delete_consumer(stream, made.name)
+    return 1 + (made.delivered.stream_seq if made.delivered else 0)
 
 
 class Numbering:

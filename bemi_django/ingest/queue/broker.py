@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 ACKNOWLEDGE_SECONDS = 10.0
 #: A message of the server is at most so large; the default of NATS.
 _HEADERS = 4096
-#: Codes of errors: no room in the stream, or for all streams.
-_FULL = (10023, 10047, 10077)
+#: Codes of errors: no room in the stream, for all streams, or for those of the account.
+_FULL = (10002, 10023, 10047, 10077)
 
 
 class Broker:

@@ -98,7 +98,9 @@ class Connection:
             raise self.unavailable(error) from error
 
     def unavailable(self, error: BaseException) -> QueueUnavailable:
-        """Return the error that says so."""
+        """Return the error that says so, or why the connection was lost, of which it is a consequence."""
+        if self.failure is not None:
+            return self.failure
         # The text of errors of the server names its limits, and no content.
         name = type(error).__name__
         description = getattr(error, "description", None) or _MEANINGS.get(name, name)

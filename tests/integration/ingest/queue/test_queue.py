@@ -16,22 +16,24 @@ import orjson
 import psycopg2
 import pytest
 
-from bemi_django.exceptions import LostHistory, QueueUnavailable, ReplicationError
+from bemi_django.exceptions import LostHistory, QueueFull, QueueUnavailable, ReplicationError
 from bemi_django.ingest.dead_letter_retry import RetriedLetters, retry
 from bemi_django.ingest.destination import lanes
 from bemi_django.ingest.destination.histories import Histories
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.ingest.progress import Progress
+from bemi_django.ingest.queue.acknowledgements import Acknowledgements, Outgoing
 from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.ingest.queue.consumption import Consumption
 from bemi_django.ingest.queue.lane_locks import LaneLocks
 from bemi_django.ingest.queue.lane_reader import LaneReader
 from bemi_django.ingest.queue.message.chunk import decode
+from bemi_django.ingest.queue.server import stream_info
 from bemi_django.ingest.queue.server.pull import Pull
 from bemi_django.ingest.stream.source import SlotSource
 from bemi_django.wire.lane import LanePosition
-from bemi_django.wire.queue_address import parse
+from bemi_django.wire.queue_address import QueueAddress, parse
 from tests.support.certificate import write_certificate
 from tests.support.nats_server import NatsServer
 from tests.support.pipeline import QUICK
@@ -629,20 +631,37 @@ def test_what_is_read_anew_leaves_no_subscription_and_few_messages(
         until(lambda: len(subscriptions) == before and broker.connection.lanes == 1)
 
 
-_READER = """
-authorization {
-    users: [{ user: reader, password: "secret/#?%", permissions: { publish: { deny: "bemi.>" } } }]
-}
+_ACCOUNT = """
+accounts { A: { jetstream: { max_file: 20000 }, users: [
+    { user: reader, password: "secret/#?%", permissions: { publish: { deny: "bemi.>" } } },
+    { user: blind, password: "secret/#?%", permissions: { publish: { deny: "$JS.API.STREAM.INFO.>" } } },
+    { user: writer, password: "secret/#?%" }] } }
 """
 
 
-def test_a_right_that_is_missing_is_told(queued: QueuedPipeline) -> None:
+def test_a_right_that_is_missing_and_an_account_that_is_full_are_told(
+    queued: QueuedPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     queued.trail.write(1)
-    with closing(NatsServer(member=_READER)) as server:
-        queue = parse(server.url().replace("nats://", "nats://reader:secret%2F%23%3F%25@"))
+    with closing(NatsServer(member=_ACCOUNT)) as server:
+
+        def address_of(user: str) -> QueueAddress:
+            return parse(server.url().replace("nats://", f"nats://{user}:secret%2F%23%3F%25@"))
+
+        config = queued.config._replace(queue=address_of("reader"))
         with pytest.raises(QueueUnavailable, match=r"(?i)refuses a right: .*publish to \"bemi\.") as raised:
-            Supervisor(queued.config._replace(queue=queue), IMPATIENT).run(until_current=True)
-    assert "secret" not in str(raised.value)
+            Supervisor(config, IMPATIENT).run(until_current=True)
+        assert "secret" not in str(raised.value)
+        with closing(Broker(address_of("writer"))) as broker:
+            answered = Acknowledgements(10, lambda: None)
+            subject = broker.address.subject("bemi_other", 0)
+            messages = [Outgoing(subject, str(n), bytes(3000), LanePosition(n)) for n in range(10)]
+            broker.publish(messages, answered)
+            until(lambda: answered.is_over)
+            assert isinstance(answered.failure, QueueFull)
+        monkeypatch.setattr(stream_info, "_SECONDS", 0.5)
+        with pytest.raises(QueueUnavailable, match=r"(?i)refuses a right: .*stream\.info"):
+            Broker(address_of("blind"))
 
 
 def test_messages_that_may_hold_next_to_nothing_are_refused(queued: QueuedPipeline) -> None:

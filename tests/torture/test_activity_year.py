@@ -1,4 +1,4 @@
-"""A year of two million changes a month on the activity page: what its queries take."""
+"""A year of two million changes a month on the activity page: what its queries and the whole of it take."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CROSS JOIN LATERAL generate_series(1, k.an_hour) n
 CROSS JOIN (VALUES ('hour'), ('day'), ('month')) u (unit)
 GROUP BY 1, 2, 3, 6
 """  # noqa: E501
-#: Milliseconds that all queries of the page together may take.
+#: Milliseconds of processor time that the page may take, its queries included.
 LIMIT = 200
 
 
@@ -46,13 +46,15 @@ def year(transactional_db: None) -> Iterator[int]:
 
 def test_a_year_opens_at_once(year: int, client: Client, admin_user: Any) -> None:
     client.force_login(admin_user)
-    taken, used, pages = [], [], []
+    client.get(f"{LIST}activity/?span=year")
+    taken, used, pages, processor = [], [], [], []
     for _ in range(7):
         cache.clear()
-        begun = time.perf_counter()
+        begun = time.perf_counter(), time.process_time()
         with spent_on_queries() as spent:
             page = client.get(f"{LIST}activity/?span=year")
-        pages.append(1000 * (time.perf_counter() - begun))
+        pages.append(1000 * (time.perf_counter() - begun[0]))
+        processor.append(1000 * (time.process_time() - begun[1]) + spent.processor)
         taken.append(spent.elapsed)
         used.append(spent.processor)
         assert page.context["total_count"] > 20_000_000
@@ -61,6 +63,7 @@ def test_a_year_opens_at_once(year: int, client: Client, admin_user: Any) -> Non
     )
     print(  # noqa: T201 - it is what this is for
         f"{year:,} counts, {size[0][0]}: queries {spread(taken)} ms, "
-        f"of which {spread(used)} ms of the server's processor, page {spread(pages)} ms"
+        f"of which {spread(used)} ms of the server's processor, page {spread(pages)} ms, "
+        f"of which {spread(processor)} ms of both processors"
     )
-    assert statistics.median(used) < LIMIT
+    assert statistics.median(processor) < LIMIT

@@ -46,8 +46,9 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
     # The name of a user of whom the viewer may see nothing is not told.
     names = user_names([user], viewer) if user and known.changes else {}
     here = {**asked.parameters, **({"user": user} if user else {})}
+    total = counts.sums.total if counts else 0
     period = f"{asked.query}{'&' + urlencode({'user': user}) if user else ''}"
-    heat_rows, busiest = hour_chart.heat(counts.hours) if counts else ([], "")
+    heat_rows, busiest = hour_chart.heat(counts.sums.week) if counts else ([], "")
     return {
         "crumbs": [(_("Activity"), None), *([(in_order(names.get(user, user)), None)] if user else [])],
         "person": user,
@@ -59,12 +60,12 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
         "csv_query": urlencode({**here, "format": "csv"}) if viewer.has("export") and not asked.error else "",
         "period_query": period,
         "list_query": list_query(QueryDict(period)),
-        "chart": counts and hour_chart.chart(list(asked.steps()), counts.hours, KINDS),
-        "total": grouped(counts.total) if counts else None,
-        "total_count": counts.total if counts else 0,
+        "chart": counts and hour_chart.chart(list(asked.steps()), counts.sums, KINDS),
+        "total": grouped(total) if counts else None,
+        "total_count": total,
         "figures": _figures(viewer, asked, counts) if counts and not user else [],
         "rankings": _rankings(viewer, counts, is_of_user=bool(user)) if counts else [],
-        "heat": heat_rows if counts and counts.total else [],
+        "heat": heat_rows if total else [],
         "busiest": busiest,
         "hours": range(24),
         "rows": list(rows(page.changes, viewer)),
@@ -96,7 +97,7 @@ def _rankings(viewer: Viewer, counts: HourCounts, *, is_of_user: bool) -> list[A
 
 def _figures(viewer: Viewer, asked: ActivityRange, counts: HourCounts) -> list[tuple[str, str, str, str]]:
     """Return labels, numbers, explanations and links of what the page says first."""
-    kinds, total = visible_kinds(viewer), counts.total
+    kinds, total = visible_kinds(viewer), counts.sums.total
     found = [(_("Changes"), grouped(total), "", asked.query)]
     if "user" in kinds:
         users = counts.kinds.get("user")

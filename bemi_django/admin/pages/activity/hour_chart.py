@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from math import ceil, floor, log10
 from typing import NamedTuple
 
 from django.utils.formats import date_format
 from django.utils.translation import ngettext
 
-from bemi_django.admin.display.site_time import local
 from bemi_django.admin.display.svg_charts import Bar
 from bemi_django.admin.display.values.text_lists import comma_list
 from bemi_django.admin.pages.activity.activity_range import ChartStep
+from bemi_django.admin.pages.activity.hour_sums import HourSums
 from bemi_django.admin.pages.activity.rankings import grouped
 
 HEIGHT = 144
@@ -79,15 +79,15 @@ class HeatRow(NamedTuple):
     cells: list[HeatCell]
 
 
-def chart(steps: Sequence[ChartStep], hours: dict[datetime, Counter[str]], kinds: Sequence[str]) -> HourChart:
+def chart(steps: Sequence[ChartStep], sums: HourSums, kinds: Sequence[str]) -> HourChart:
     """Return the chart of a period.
 
     Args:
         steps: Its columns.
-        hours: The numbers of changes by hour and operation.
+        sums: The numbers of changes by column and operation.
         kinds: Operations, from bottom to top.
     """
-    counts = _by_step(steps, hours)
+    counts = [sums.columns.get(place, Counter()) for place in range(len(steps))]
     shown = [kind for kind in kinds if any(column[kind] for column in counts)]
     unit, top = _axis(max((sum(column.values()) for column in counts), default=0))
     width = 100 / max(len(steps), 1)
@@ -112,12 +112,8 @@ def chart(steps: Sequence[ChartStep], hours: dict[datetime, Counter[str]], kinds
     return HourChart(columns, ticks, list(_marks(steps, width)), shown)
 
 
-def heat(hours: dict[datetime, Counter[str]]) -> tuple[list[HeatRow], str]:
-    """Return the rows of the hours of the week in the reader's time zone, and what is to be said of them."""
-    totals: Counter[tuple[int, int]] = Counter()
-    for moment, operations in hours.items():
-        place = local(moment)
-        totals[(place.weekday(), place.hour)] += sum(operations.values())
+def heat(totals: Counter[tuple[int, int]]) -> tuple[list[HeatRow], str]:
+    """Return the rows of the hours of the week, and what is to be said of them."""
     most = max(totals.values(), default=0)
     # Any Monday.
     monday = date(2024, 1, 1)
@@ -141,17 +137,6 @@ def heat(hours: dict[datetime, Counter[str]]) -> tuple[list[HeatRow], str]:
         count,
     )
     return rows, text % told
-
-
-def _by_step(steps: Sequence[ChartStep], hours: dict[datetime, Counter[str]]) -> list[Counter[str]]:
-    counts: list[Counter[str]] = [Counter() for _step in steps]
-    place = 0
-    for moment in sorted(hours):
-        while place < len(steps) - 1 and moment >= steps[place].end:
-            place += 1
-        if counts:
-            counts[place].update(hours[moment])
-    return counts
 
 
 def _axis(highest: int) -> tuple[int, int]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import Any, NamedTuple
 
-from django.conf import settings
 from django.core.cache import cache
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
@@ -14,6 +12,7 @@ from django.utils import timezone as site_timezone
 
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.pages.activity.activity_range import ActivityRange
+from bemi_django.admin.pages.activity.hour_sums import HourSums, in_utc, sums_of, sums_query
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.query_plans import TimedOut, bitmap_scan_only, no_seqscan
 from bemi_django.log.change import ChangeQuerySet
@@ -81,15 +80,10 @@ class Names(NamedTuple):
 
 
 class HourCounts(NamedTuple):
-    """The numbers of changes of a period: by hour and operation, and by the names of each kind."""
+    """The numbers of changes of a period: by hour and operation, added up, and by the names of each kind."""
 
-    hours: dict[datetime, Counter[str]]
+    sums: HourSums
     kinds: dict[str, Names]
-
-    @property
-    def total(self) -> int:
-        """The number of changes."""
-        return sum(sum(operations.values()) for operations in self.hours.values())
 
 
 def counts_of(viewer: Viewer, changes: ChangeQuerySet, asked: ActivityRange) -> HourCounts | None:
@@ -100,7 +94,9 @@ def counts_of(viewer: Viewer, changes: ChangeQuerySet, asked: ActivityRange) -> 
         changes: The changes to count.
         asked: The period.
     """
-    key = viewer.cache_key("activity", changes, asked.begin, asked.end)
+    key = viewer.cache_key(
+        "activity", changes, asked.begin, asked.end, site_timezone.get_current_timezone_name()
+    )
     found: HourCounts | None = cache.get(key)
     if found is None:
         found = _read(viewer, changes, asked)
@@ -118,11 +114,11 @@ def _read(viewer: Viewer, changes: ChangeQuerySet, asked: ActivityRange) -> Hour
     try:
         query, given = limited.values("committed_at", "operation", "table", "context").query.sql_with_params()
     except EmptyResultSet:
-        return HourCounts({}, {})
+        return HourCounts(sums_of(()), {})
     hours, names = (text.replace("{changes}", query) for text in (_COUNTED_HOURS, _COUNTED_NAMES))
     try:
         with bitmap_scan_only(query_timeouts.COUNT):
-            return _run(changes.db, (hours, given), (names, [*given, kinds]))
+            return _run(changes.db, asked, (hours, given), (names, [*given, kinds]))
     except TimedOut:
         return None
 
@@ -139,23 +135,22 @@ def _kept(
     # Of a long period, most rows are read.
     try:
         with no_seqscan(statement_timeout=str(query_timeouts.COUNT), enable_seqscan="on"):
-            return _run(alias, (hours, parameters), (names, parameters))
+            return _run(alias, asked, (hours, parameters), (names, parameters))
     except TimedOut:
         return None
 
 
-def _run(alias: str, hours: tuple[str, Any], names: tuple[str, Any]) -> HourCounts:
-    found: dict[datetime, Counter[str]] = {}
+def _run(alias: str, asked: ActivityRange, hours: tuple[str, Any], names: tuple[str, Any]) -> HourCounts:
     kinds: dict[str, Names] = {}
     with connections[alias].cursor() as cursor:
-        cursor.execute(*hours)
-        for hour, operation, changes in cursor.fetchall():
-            found.setdefault(_as_stored(hour), Counter())[operation] += changes
+        query, parameters = hours
+        cursor.execute(sums_query(query, [step.begin for step in asked.steps()], asked.end), parameters)
+        sums = sums_of(cursor.fetchall())
         query, parameters = names
         cursor.execute(_MOST.replace("{most}", str(MOST)).replace("{counts}", query), parameters)
         for kind, name, detail, changes, all_changes, count in cursor.fetchall():
             kinds.setdefault(kind, Names([], all_changes, count)).most.append((name, detail, changes))
-    return HourCounts(found, kinds)
+    return HourCounts(sums, kinds)
 
 
 def visible_kinds(viewer: Viewer) -> list[str]:
@@ -186,7 +181,7 @@ def _counted_places(viewer: Viewer, changes: ChangeQuerySet) -> list[tuple[str, 
 
 
 def _bounds(asked: ActivityRange) -> dict[str, Any]:
-    begin, end = _utc(asked.begin), _utc(asked.end)
+    begin, end = in_utc(asked.begin), in_utc(asked.end)
     # In zones that are not whole hours away from UTC, the hour belongs to the day in which it begins.
     begin, end = (
         moment if moment == moment.replace(minute=0) else moment.replace(minute=0) + timedelta(hours=1)
@@ -204,14 +199,3 @@ def _bounds(asked: ActivityRange) -> dict[str, Any]:
         **{"begin": begin, "end": end, "first_day": first_day, "last_day": last_day},
         **{"first_month": first_month, "last_month": last_month},
     }
-
-
-def _utc(moment: datetime) -> datetime:
-    aware = moment if site_timezone.is_aware(moment) else site_timezone.make_aware(moment)
-    return aware.astimezone(timezone.utc)
-
-
-def _as_stored(hour: datetime) -> datetime:
-    if settings.USE_TZ or site_timezone.is_naive(hour):
-        return hour
-    return site_timezone.make_naive(hour)

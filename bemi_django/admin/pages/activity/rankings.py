@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from django.utils.formats import number_format
@@ -63,13 +64,12 @@ def rankings(viewer: Viewer, counts: HourCounts) -> Iterator[Ranking]:
         found = counts.kinds.get(kind)
         if kind == "group":
             lines = list(_groups(viewer, users)) if users else []
+            shown, all_changes = lines[:_LINES], sum(line.changes for line in lines)
         else:
-            lines = list(_LISTS[kind](viewer, found)) if found else []
-        shown = lines[:_LINES]
+            shown = list(islice(_LISTS[kind](viewer, found), _LINES)) if found else []
+            all_changes = found.changes if found else 0
         if shown:
-            rest = sum(line.changes for line in lines[_LINES:])
-            if found:
-                rest = max(found.changes - sum(line.changes for line in shown), 0)
+            rest = max(all_changes - sum(line.changes for line in shown), 0)
             text = ngettext("%(count)s change of others", "%(count)s changes of others", rest)
             told = text % {"count": grouped(rest)} if rest else ""
             yield Ranking(kind, title, heading, _with_shares(shown), told)
@@ -81,11 +81,10 @@ def grouped(count: int) -> str:
 
 
 def _users(viewer: Viewer, found: Names) -> Iterator[Line]:
-    own = {name for name, tenant, _count in found.most if name and viewer.users.has_user_of(tenant or None)}
+    most = [each for each in found.most if each[0]][:_LINES]
+    own = {name for name, tenant, _count in most if viewer.users.has_user_of(tenant or None)}
     names = user_names(own, viewer)
-    for name, tenant, count in found.most:
-        if not name:
-            continue
+    for name, tenant, count in most:
         if not viewer.users.has_user_of(tenant or None):
             yield Line(_("user %(user)s of %(tenant)s") % {"user": name, "tenant": tenant}, count)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from inspect import isawaitable
+from inspect import isawaitable, signature
 from typing import Any, TypeVar
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
@@ -41,7 +41,8 @@ def records_views(model: type[models.Model], argument: str = "pk") -> Callable[[
             @wraps(view)
             async def viewed_async(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
                 response = await view(request, *args, **kwargs)
-                await sync_to_async(_record)(request, response, model, kwargs.get(argument))
+                key = _argument(view, argument, request, args, kwargs)
+                await sync_to_async(_record)(request, response, model, key)
                 return response
 
             return viewed_async  # type: ignore[return-value]
@@ -49,7 +50,7 @@ def records_views(model: type[models.Model], argument: str = "pk") -> Callable[[
         @wraps(view)
         def viewed(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             response = view(request, *args, **kwargs)
-            _record(request, response, model, kwargs.get(argument))
+            _record(request, response, model, _argument(view, argument, request, args, kwargs))
             return response
 
         return viewed  # type: ignore[return-value]
@@ -97,6 +98,17 @@ class RecordsViews:
         if _is_shown(request, response):
             for found in objects.values():
                 try_to_emit(VIEWED, found)
+
+
+def _argument(view: Callable[..., Any], name: str, request: HttpRequest, args: Any, kwargs: Any) -> Any:
+    """Return the argument of a view, given by its name or by its place; None if it has no such argument."""
+    if name in kwargs or not args:
+        return kwargs.get(name)
+    try:
+        return signature(view).bind(request, *args, **kwargs).arguments.get(name)
+    except (TypeError, ValueError):
+        # A decorator below has arguments of its own.
+        return None
 
 
 def _record(request: HttpRequest, response: Any, model: type[models.Model], key: Any) -> None:

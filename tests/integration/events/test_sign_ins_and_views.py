@@ -146,16 +146,17 @@ def test_the_decorator_records_what_was_shown(
 ) -> None:
     factory = RequestFactory()
     assert shown(factory.get("/"), pk=as_text(category.pk)).content == b"shown"
+    shown(factory.get("/"), as_text(category.pk))
     shown(factory.post("/"), pk=category.pk)
     shown(factory.get("/"), pk="404")
     shown(factory.get("/"), pk="no key")
     shown(factory.get("/"), pk=None)
-    assert brief(drain()) == [("viewed", "shop_category", str(category.pk), {})]
+    assert brief(drain()) == [("viewed", "shop_category", str(category.pk), {})] * 2
 
 
 def test_the_decorator_takes_coroutines(drain: Drain, category: Category) -> None:
     async def show() -> None:
-        await shown_async(RequestFactory().get("/"), category=category.pk)
+        await shown_async(RequestFactory().get("/"), category.pk)
         await sync_to_async(connections.close_all)()
 
     async_to_sync(show)()

@@ -62,9 +62,13 @@ def sample_of(rule: AlertRule) -> dict[str, Any]:
 
 
 def _text(rule: AlertRule, found: dict[str, Any]) -> str:
+    # The admin is loaded when the apps are.
+    from bemi_django.admin.display.values.operation_names import operation_text
+
     lines = [
         f"{one_line(rule.name)}: {AlertRule.Kind(rule.kind).label}",
-        f"{found['operation']} {_name(found['schema'])}.{_name(found['table'])}, {found['committed_at']}",
+        f"{operation_text(found['operation'])} {_name(found['schema'])}.{_name(found['table'])}, "
+        f"{found['committed_at']}",
     ]
     if found["fields"] and found["operation"] == "UPDATE":
         lines.append(_("Fields: %(fields)s") % {"fields": _(", ").join(map(_name, found["fields"]))})

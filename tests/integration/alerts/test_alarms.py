@@ -13,8 +13,10 @@ from django.contrib.auth import get_user_model
 from django.core import mail
 from django.db import connection, models, transaction
 from django.test.utils import isolate_apps
+from django.utils import translation
 
 from bemi_django.alerts import alarm, webhook
+from bemi_django.alerts.notice import notice_of
 from bemi_django.handlers import registry
 from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.handlers.rhythm import Rhythm
@@ -172,9 +174,23 @@ def test_a_filter_finds_what_its_owner_would_find(serve: Serve, settings: Any) -
     assert told() == []
 
 
+def test_rows_of_a_baseline_are_told_of_by_a_filter_that_names_them(
+    serve: Serve, drain: Drain, django_user_model: Any
+) -> None:
+    owner = str(django_user_model.objects.create_superuser("root").pk)
+    rule("filter", filter="operation=BASELINE", owner=owner)
+    rule("filter", filter="table=public.todo", owner=owner)
+    serve()
+    Todo.objects.create(task="older than the log")
+    drain()
+    Change.objects.filter(table="todo").update(operation="BASELINE")
+    serve()
+    assert told() == [("BASELINE", "todo")]
+
+
 def test_a_notice_has_no_values(serve: Serve, settings: Any) -> None:
     settings.BEMI_SITE_URL = "https://shop.example/"
-    rule("outside")
+    made = rule("outside")
     rule("outside", channel="mail", recipients="ann@example.com, bob@example.com\n", name="Look\nout")
     todo = Todo.objects.create(task="Secret thing")
     serve()
@@ -186,6 +202,8 @@ def test_a_notice_has_no_values(serve: Serve, settings: Any) -> None:
     assert message.subject == "Alert: Look out"
     assert message.to == ["ann@example.com", "bob@example.com"]
     assert notice["url"] in message.body and "UPDATE public.todo" in message.body
+    with translation.override("de"):
+        assert "\nÄndern public.todo, " in notice_of(made, Change.objects.get(pk=notice["change"]))["text"]
     for text in (str(notice), message.body):
         assert "ecret" not in text
 

@@ -135,10 +135,10 @@ class Formatter:
         if field not in self._choices:
             # A project may compute them, for instance by a query.
             self._choices[field] = choices_of(field)
-        if logged is None or not isinstance(field, models.FileField):
-            return shown(field, value, choices=self._choices[field])
         # Who may read the log has the files only of models that they may view.
-        return shown(field, value, may_open=self._viewer.may("view", logged.model))
+        is_file = logged is not None and isinstance(field, models.FileField)
+        may_open = is_file and logged is not None and self._viewer.may("view", logged.model)
+        return shown(field, value, choices=self._choices[field], may_open=may_open)
 
     def pair(self, logged: LoggedModel | None, column: str, before: Any, after: Any) -> ShownPair:
         """Return two values, compared.
@@ -162,7 +162,12 @@ class Formatter:
             return ShownPair(*told_apart(one, other), None)
         is_json = isinstance(before, (dict, list)) and isinstance(after, (dict, list))
         field = None if self._is_raw else _fields(logged.model if logged else None).get(column)
-        texts = (labelled(field, before), labelled(field, after)) if is_json else (one.text, other.text)
+        choices = self._choices.get(field, ())
+        texts = (
+            (labelled(field, before, choices), labelled(field, after, choices))
+            if is_json
+            else (one.text, other.text)
+        )
         sides = differences(*texts, page=self._effort)
         return ShownPair(one, other, folded(sides))
 

@@ -10,7 +10,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.formats import date_format, get_format
 
 #: A moment as JSON has it; the groups are its parts.
-MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?([+-]\d\d:\d\d)?$")
+MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?([+-]\d\d:\d\d(?::\d\d)?)?$")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d$")
 #: The hours of a day are counted to 24 in all languages: "3:42 a.m." has no place for seconds.
 CLOCK = "H:i:s"

@@ -32,7 +32,7 @@ _INDENTED = 40
 _BEFORE, _WORD = 10, 20
 _DECIMAL = re.compile(r"-?\d+\.\d+")
 #: A moment in a range, as the server prints it.
-_IN_RANGE = re.compile(r"(?<!\d)(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)([+-]\d\d(?::\d\d)?)")
+_IN_RANGE = re.compile(r"(?<!\d)(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)([+-]\d\d(?::\d\d){0,2})")
 _LINE = re.compile(r"\n *")
 
 
@@ -88,9 +88,13 @@ class ShownValue(NamedTuple):
 
 
 def choices_of(field: models.Field[Any, Any] | None) -> Choices:
-    """Return the choices of a field; none if the code of the project that computes them fails."""
+    """Return the choices of a field, or those of the items of an array.
+
+    None if the code of the project that computes them fails. It may query: ask once for many values.
+    """
     try:
-        return list(getattr(field, "flatchoices", None) or ())
+        items = choices_of(getattr(field, "base_field", None)) if field is not None else []
+        return items or list(getattr(field, "flatchoices", None) or ())
     except Exception:
         return []
 
@@ -112,7 +116,8 @@ def shown(
     """
     if value == MASK:
         return ShownValue("mask", MASK)
-    label = _choice(field, value, choices_of(field) if choices is None else choices)
+    choices = choices_of(field) if choices is None else choices
+    label = _choice(field, value, choices)
     if label is not None:
         return ShownValue("choice", label, as_text(value))
     if value is None:
@@ -122,17 +127,25 @@ def shown(
     if isinstance(value, (int, float)):
         return ShownValue("number", _number(dumps(value)))
     if isinstance(value, (dict, list)):
-        return ShownValue("json", as_text(labelled(field, value)))
+        return ShownValue("json", as_text(labelled(field, value, choices)))
     return _text(field, str(value), may_open=may_open)
 
 
-def labelled(field: Any, value: Any) -> Any:
-    """Return a value of a field; items of an array are labels, and moments of the reader's zone."""
+def labelled(field: Any, value: Any, choices: Choices) -> Any:
+    """Return a value of a field; items of an array are labels, and moments of the reader's zone.
+
+    Args:
+        field: The field.
+        value: The value as JSON has it.
+        choices: ``choices_of()`` the field.
+    """
     base = getattr(field, "base_field", None)
     if base is None or not isinstance(value, list):
         return value
-    choices = choices_of(base)
-    return [labelled(base, item) if isinstance(item, list) else _item(base, item, choices) for item in value]
+    return [
+        labelled(base, item, choices) if isinstance(item, list) else _item(base, item, choices)
+        for item in value
+    ]
 
 
 def _item(field: Any, value: Any, choices: Choices) -> Any:

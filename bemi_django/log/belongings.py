@@ -71,6 +71,28 @@ def belongings(instance: models.Model, names: Collection[str] | None = None) -> 
     return chosen
 
 
+def members(instance: models.Model) -> list[Belonging]:
+    """Return the rows of an object's many-to-many fields that have a table of their own."""
+    found = []
+    fields: Any = instance._meta.many_to_many
+    for field in fields:
+        through: Any = field.remote_field.through
+        if not through._meta.auto_created:
+            continue
+        ends = [field.m2m_field_name()]
+        if getattr(field.remote_field, "symmetrical", False):
+            ends.append(field.m2m_reverse_field_name())
+        found += [_referring(instance, through._meta.get_field(end), through) for end in ends]
+    return found
+
+
+def field_of_table(model: type[models.Model] | None) -> Any:
+    """Return the many-to-many field whose rows a model without a class of its own has, or None."""
+    owner: Any = model._meta.auto_created if model is not None else None
+    fields = owner._meta.local_many_to_many if owner else ()
+    return next((field for field in fields if field.remote_field.through is model), None)
+
+
 def unconstrained(model: type[models.Model]) -> list[Any]:
     """Return other models' fields that refer to a model without a database constraint."""
     found = [relation.field for relation in _relations(model) if not _is_generic(relation)]

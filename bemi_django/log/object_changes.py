@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import models, router
 from django.db.models import Q
 
-from bemi_django.log.belongings import Belonging, belongings
+from bemi_django.log.belongings import Belonging, belongings, members
 from bemi_django.log.conditions import as_jsonb, in_span, in_table
 from bemi_django.log.identity import RowLog, key_spans
 from bemi_django.log.keys import has_logged_key, json_of, key_of, models_of, own_key_fields
@@ -44,6 +44,18 @@ def of_object(
     named = names_at({place: other.model for place, other in referring}, alias)
     conditions += [in_table(place) & of_belonging(other, named[place]) for place, other in referring]
     return reduce(or_, conditions)
+
+
+def of_members(instance: models.Model) -> Q | None:
+    """Return the condition for changes of an object's many-to-many fields; None if it has none."""
+    rows = members(instance)
+    if not rows:
+        return None
+    alias = instance._state.db or router.db_for_write(instance.__class__)
+    places = places_of([row.model for row in rows], alias)
+    named = names_at({place: row.model for place, row in zip(places, rows, strict=True)}, alias)
+    found = zip(places, rows, strict=True)
+    return reduce(or_, [in_table(place) & of_belonging(row, named[place]) for place, row in found])
 
 
 def of_belonging(belonging: Belonging, names: ColumnNames) -> Q:

@@ -59,12 +59,14 @@ class Restorable(Revertible):
         dry_run: bool = False,
         on_conflict: OnConflict = "stop",
         fields: Collection[str] | None = None,
+        many_to_many: bool = True,
         reason: str | None = None,
     ) -> Plan:
         """Put the rows of these changes back to how they were at a moment.
 
         All of these changes that came later are undone in one transaction. Rows that were created since are
-        deleted, and rows that were deleted since are inserted again.
+        deleted, and rows that were deleted since are inserted again. The whole history of an object also puts
+        back its many-to-many fields, unless they have a model of their own as ``through``.
         Example: ``todo.history.restore(yesterday, fields=["task"])``.
 
         Args:
@@ -72,6 +74,7 @@ class Restorable(Revertible):
             dry_run: See :func:`bemi_django.revert.revert`, also for the other arguments.
             on_conflict: What to do about what others write in the meantime.
             fields: Names of the fields (or columns) to put back; by default all.
+            many_to_many: Whether the many-to-many fields of an object are put back, too.
             reason: Why, for the context of the changes.
 
         Returns:
@@ -82,16 +85,18 @@ class Restorable(Revertible):
             RevertConflict: Conflicts prevent it; nothing was written.
         """
         changes: Any = self
-        later: Revertible = later_rows(changes, moment)
+        later: Revertible = later_rows(changes, moment, many_to_many=many_to_many)
         return later.revert(dry_run=dry_run, on_conflict=on_conflict, fields=fields, reason=reason)
 
 
-def later_rows(changes: _Rows, moment: datetime | models.Model) -> _Rows:
+def later_rows(changes: _Rows, moment: datetime | models.Model, *, many_to_many: bool = True) -> _Rows:
     """Return the changes of rows that came after a moment.
 
     Args:
         changes: Changes, for example of one object.
         moment: A time, or a change.
+        many_to_many: Whether to add those of many-to-many fields, if this is the whole history of an object.
+            What the transaction of the change did to them is a part of it.
 
     Raises:
         BemiError: Later changes were removed from the log, or it never had them.
@@ -101,6 +106,12 @@ def later_rows(changes: _Rows, moment: datetime | models.Model) -> _Rows:
     time: datetime = moment if isinstance(moment, datetime) else change.committed_at
     condition = {"committed_at__gt": time} if is_time else {"pk__gt": change.pk}
     later = changes.filter(**condition, diverged=False)
+    if many_to_many:
+        whole: Any = changes
+        members = whole.of_members().filter(**condition, diverged=False)
+        if not is_time:
+            members = members.exclude(transaction_id=change.transaction_id, position=change.position)
+        later |= members
     places = later.order_by().values_list("database", "schema", "table").distinct()
     for place in (Place(*names) for names in places):
         complete = complete_from(place)

@@ -69,7 +69,7 @@ def revert(
         is_read_only: Called with a step and a column; columns for which it returns True are not written, but
             are conflicts of the kind ``"read_only"``, which cannot be forced.
         fields: Names of the fields (or columns) to put back in rows that were updated; by default all. Rows
-            that were created or deleted stay as they are.
+            that were created or deleted stay as they are, but for those of many-to-many fields named here.
         values: Values, as JSON has them, of columns that are masked in the log, by column: for deleted rows.
         reason: Why, for the context of the changes.
 

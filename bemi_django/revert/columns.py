@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date, datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from bemi_django import selection
+from bemi_django.log.belongings import field_of_table
 from bemi_django.log.keys import json_of
 from bemi_django.log.live.live_tables import LiveTable, RowValues
 from bemi_django.log.values.renewed_fields import is_renewed
@@ -80,7 +81,7 @@ def rules_of(
         if field.column in columns and (save := _save_of(field)) is not None:
             saved[str(field.column)] = save
     saved = {column: save for column, save in saved.items() if column not in kept}
-    if fields is None:
+    if fields is None or member_name(model) in fields:
         return ColumnRules(saved, kept)
     names = {name: str(field.column) for field in own for name in (field.name, field.attname)}
     chosen = {names.get(name, name) for name in fields}
@@ -123,6 +124,18 @@ def _moment(value: str) -> str:
         return timezone.now().isoformat() if parse_datetime(value) else value
     except ValueError:
         return value
+
+
+def member_name(model: type[models.Model] | None) -> str | None:
+    """Return the name of the many-to-many field whose rows a table has, or None."""
+    field = field_of_table(model)
+    return field.name if field is not None else None
+
+
+def member_names(found: Iterable[type[models.Model] | None]) -> set[str]:
+    """Return the names of the many-to-many fields of models, and of those whose rows their tables have."""
+    own = {field.name for model in found if model is not None for field in model._meta.many_to_many}
+    return own | {name for model in found if (name := member_name(model)) is not None}
 
 
 def _now(field: models.Field[Any, Any]) -> Any:

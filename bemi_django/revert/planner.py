@@ -17,7 +17,7 @@ from bemi_django.log.live.name_catalog import read_names
 from bemi_django.log.places import Place, is_bookkeeping, models_at, renamed_columns
 from bemi_django.revert import wording
 from bemi_django.revert.altered import take_present_types
-from bemi_django.revert.columns import ColumnRules, rules_of
+from bemi_django.revert.columns import ColumnRules, member_name, member_names, rules_of
 from bemi_django.revert.conflicts import Found, Surroundings
 from bemi_django.revert.consequences import CascadeReader, Consequences
 from bemi_django.revert.draft import Draft, draft_of, identity, key_before
@@ -112,7 +112,7 @@ class Planner:
 
     def _is_left_alone(self, net: Net) -> bool:
         """Tell whether a row stays as it is: a record of what was done, or one with no fields to put back."""
-        if self._fields is not None:
+        if self._fields is not None and member_name(self._models[net.schema, net.table]) not in self._fields:
             return not (net.existed and net.exists)
         return net.exists and not net.existed and is_bookkeeping(self._place(net.schema, net.table))
 
@@ -122,9 +122,10 @@ class Planner:
             raise BemiError(
                 _("fields can be put back in rows that were updated: none of these changes is an UPDATE")
             )
-        wanted = ", ".join(sorted(self._fields or ()))
-        if not any(len(rules.chosen or ()) == len(set(self._fields or ())) for rules in known):
-            raise BemiError(_("no table of these changes has the fields %s: check their names") % wanted)
+        wanted = set(self._fields or ()) - member_names(list(self._models.values()))
+        if wanted and not any(len(rules.chosen or ()) == len(wanted) for rules in known):
+            named = ", ".join(sorted(self._fields or ()))
+            raise BemiError(_("no table of these changes has the fields %s: check their names") % named)
 
     def _drafts(self, nets: list[Net]) -> tuple[list[Draft], list[Step]]:
         impossible: list[Step] = []

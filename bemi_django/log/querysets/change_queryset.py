@@ -33,6 +33,8 @@ class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
         conf.table()  # raises if the setting is not valid: the model has the default name then
         super().__init__(*args, **kwargs)
         self._of: type[models.Model] | None = None
+        #: The whole history of an object has the other changes and the object; what is chained to it has not.
+        self._whole: tuple[ChangeQuerySet, models.Model] | None = None
 
     def _clone(self) -> ChangeQuerySet:
         clone: ChangeQuerySet = super()._clone()  # type: ignore[misc]
@@ -83,7 +85,17 @@ class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
         condition = object_changes.of_object(
             lambda here: object_changes.TableLog(log.filter(here)), instance, related
         )
-        return asked.filter(condition)._with_model(instance.__class__)
+        found = asked.filter(condition)._with_model(instance.__class__)
+        found._whole = (asked, instance)
+        return found
+
+    def of_members(self) -> ChangeQuerySet:
+        """Return the changes of the rows of many-to-many fields of the object whose whole history this is."""
+        if self._whole is None:
+            return self.none()
+        asked, instance = self._whole
+        condition = object_changes.of_members(instance)
+        return self.none() if condition is None else asked.filter(condition)
 
     def of_table(self, place: Place) -> ChangeQuerySet:
         """Return changes of a table, whether a model has it or not.

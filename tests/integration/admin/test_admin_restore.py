@@ -10,11 +10,12 @@ import pytest
 from django.test import Client
 
 from bemi_django.models import Change
-from sample_project.todos.models import Todo
+from sample_project.todos.models import Tag, Todo
 from tests.support.audit import LIST, visitor
 from tests.support.pipeline import Drain
 
 REVERT = f"{LIST}revert/"
+BEMI = ("bemi_django.view_change", "bemi_django.revert_change")
 TODO = tuple(f"todos.{action}_todo" for action in ("view", "add", "change", "delete"))
 
 
@@ -93,6 +94,32 @@ def test_one_field_of_a_version_is_put_back(admin: Client, versions: list[Change
     link = steps(admin)["b"]["Restore this version"]
     confirm(admin, link, by_field="1", fields=["task"])
     assert (Todo.objects.get().task, Todo.objects.get().is_completed) == ("b", True)
+
+
+def test_the_tags_of_a_version_are_chosen_beside_its_fields(
+    admin: Client, versions: list[Change], drain: Drain
+) -> None:
+    todo = Todo.objects.get()
+    red, blue = (Tag.objects.create(name=name) for name in ("red", "blue"))
+    todo.tags.set([red])
+    drain()
+    todo.tags.set([blue])
+    drain()
+    link = steps(admin)["b"]["Restore this version"]
+    fields = {line.column: line for line in admin.get(link).context["fields"]}
+    assert set(fields) == {"task", "is_completed", "tags"}
+    assert fields["tags"].pair.before.text == "blue" and fields["tags"].pair.after.kind == "none"
+    confirm(admin, link, by_field="1", fields=["task"])
+    assert (Todo.objects.get().task, [*todo.tags.all()]) == ("b", [blue])
+    since = f"{REVERT}?since={versions[1].pk}"
+    # Who may not view tags is told how many there are.
+    *_others, line = visitor(*BEMI, *TODO).get(since).context["fields"]
+    assert (line.column, line.pair.before.text, line.pair.after.text) == ("tags", "1", "0")
+    confirm(admin, since, by_field="1", fields=["tags"])
+    assert (Todo.objects.get().task, [*todo.tags.all()]) == ("b", [])
+    # Whoever may not change the object may not change its tags.
+    viewer = visitor(*BEMI, "todos.view_todo", name="bob")
+    assert viewer.get(since).context["is_forbidden"]
 
 
 def test_a_creation_is_undone_and_a_deleted_version_comes_back(

@@ -6,11 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from bemi_django.exceptions import BemiError, RevertConflict
 from bemi_django.models import Change
-from sample_project.todos.models import Todo
+from sample_project.todos.models import Tag, Todo
 from tests.support.pipeline import Drain
 
 
@@ -89,3 +90,37 @@ def test_a_moment_before_the_log_is_complete_is_refused(
         todo.history.restore(versions[0])
     todo.history.restore(moment + timedelta(minutes=1))
     assert state() == [("b", False)]
+
+
+def names(todo: Todo) -> list[str]:
+    return sorted(todo.tags.values_list("name", flat=True))
+
+
+def test_an_object_has_the_many_to_many_rows_of_the_version_unless_told_otherwise(drain: Drain) -> None:
+    red, blue, green = (Tag.objects.create(name=name) for name in ("red", "blue", "green"))
+    with transaction.atomic():
+        todo = Todo.objects.create(task="a")
+        todo.tags.set([red, blue])
+    other = Todo.objects.create(task="other")
+    created = next(change for change in drain() if change.table == "todo")
+    Todo.objects.filter(pk=todo.pk).update(task="b")
+    todo.tags.set([blue, green])
+    other.tags.set([green])
+    drain()
+    todo.history.restore(created, many_to_many=False)
+    assert (Todo.objects.get(pk=todo.pk).task, names(todo)) == ("a", ["blue", "green"])
+    Todo.objects.filter(pk=todo.pk).update(task="b")
+    drain()
+    todo.history.restore(created, fields=["tags"])
+    assert (Todo.objects.get(pk=todo.pk).task, names(todo)) == ("b", ["blue", "red"])
+    drain()
+    todo.history.restore(created)
+    assert (Todo.objects.get(pk=todo.pk).task, names(todo)) == ("a", ["blue", "red"])
+    drain()
+    # Of a part of the history, the rest stays as it is.
+    todo.tags.clear()
+    drain()
+    todo.history.updated().restore(created, on_conflict="force")
+    assert names(todo) == [] and names(other) == ["green"]
+    with pytest.raises(BemiError, match="has the fields tag"):
+        todo.history.restore(created, fields=["tag"])

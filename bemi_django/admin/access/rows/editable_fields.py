@@ -8,6 +8,7 @@ from typing import Any
 from django.db import models
 
 from bemi_django.admin.access.viewer import Viewer
+from bemi_django.log.belongings import field_of_table
 
 
 class EditableFields:
@@ -63,8 +64,7 @@ class EditableFields:
         """Tell whether the form of the owner has the field of a many-to-many table."""
         if owner not in self._viewer.site._registry:
             return True
-        fields: Any = owner._meta.local_many_to_many
-        field = next((found for found in fields if found.remote_field.through is through), None)
+        field = field_of_table(through)
         return field is None or field.name in self._names(owner, None, is_change=True)
 
     def _names(

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 from django.db.models import ManyToManyField, Model, Q
 
 from bemi_django.admin.access.logged_models import parse_key
-from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.display.foreign_keys import labels
+from bemi_django.admin.display.foreign_keys import referred_labels
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.query_plans import TimedOut, bitmap_scan_only
@@ -80,15 +79,7 @@ def many_to_many_labels(
             members.pop(str(change.primary_key), None)
             if change.before.items() >= holds.items():
                 members[str(change.previous_primary_key or change.primary_key)] = change.before.get(other)
-    return sorted(_names(viewer, ends.member, alias, list(members.values())))
-
-
-def _names(viewer: Viewer, member: Any, alias: str, values: list[Any]) -> list[str]:
-    """Return the labels of the rows that a foreign key refers to."""
-    target, model = member.target_field, member.related_model
-    names = labels(viewer, model, alias, target, set(values))
-    is_hidden = viewer.masks.hide_model_key(model) or target.column in viewer.masks.hidden_fields(model)
-    return [names.get(value, f"#{MASK if is_hidden else value}") for value in values]
+    return sorted(referred_labels(viewer, ends.member, alias, list(members.values())))
 
 
 def _ends(field: Any, key: Any, instance: Model | None) -> _Ends | None:

@@ -205,11 +205,7 @@ def _shown(viewer: Viewer, selection: RevertSelection) -> dict[str, Any]:
         if choice.actions and choice.is_allowed and (mode == "skip" or not choice.plan.conflicts)
     ]
     rules = StepRules(viewer, selection.change.database, selection.changes)
-    fields = (
-        field_lines(viewer, selection.changes, selection.change, stop.plan, rules)
-        if selection.is_single
-        else []
-    )
+    fields = field_lines(viewer, selection, stop.plan, rules) if selection.is_single else []
     return {
         **_common(viewer, selection),
         "fields": fields,

@@ -202,6 +202,15 @@ def test_pages_of_the_shop_are_looked_at(
     assert visitor.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+#: What is wider than the table, the step or the card that it is in.
+STANDING_OUT = """() => [...document.querySelectorAll(".bemi :is(a, button, time, p)")].filter((e) => {
+    const box = e.closest("table, li, aside, form");
+    if (!box || !e.checkVisibility() || e.closest(".bemi-hidden, svg, .bemi-unfold")) return false;
+    const [own, around] = [e.getBoundingClientRect(), box.getBoundingClientRect()];
+    return own.width > 0 && (own.right > around.right + 5 || own.left < around.left - 5);
+}).map((e) => e.outerHTML.slice(0, 120))"""
+
+
 @pytest.mark.parametrize(
     ("language", "direction", "actions"), [("de", "ltr", "Aktionen"), ("ar", "rtl", "الإجراءات")]
 )
@@ -213,11 +222,13 @@ def test_pages_speak_other_languages(
     assert visitor.page.locator(".bemi-switch", has_text=actions).is_visible()
     for name, path in pages(shop).items():
         visitor.goto(path)
-        # The width decides about styles alone.
-        for width, suffix in ((1280, ""), (390, "-phone")):
+        # The width decides about styles alone. A tablet has little room beside the bar of the admin.
+        for width, suffix in ((1280, ""), (1024, None), (768, None), (390, "-phone")):
             visitor.page.set_viewport_size({"width": width, "height": 860})
             assert visitor.page.evaluate("document.documentElement.scrollWidth") <= width, name
-            visitor.picture(f"{language}-{name}{suffix}")
+            assert visitor.page.evaluate(STANDING_OUT) == [], (name, width)
+            if suffix is not None:
+                visitor.picture(f"{language}-{name}{suffix}")
             if name == "timeline":
                 old, arrow, new = (step_part(visitor, part) for part in ("old", "arrow", "new"))
                 assert (old["x"] < arrow["x"] < new["x"]) == (direction == "ltr")

@@ -13,6 +13,10 @@ from bemi_django.schema import coverage, tracking
 from bemi_django.wire.lsn import format_lsn
 
 _COMMAND = "bemi sync"
+_UNFOLLOWED = (
+    "no event triggers: this role may not create them, so new and altered tables are noticed by migrate and "
+    "bemi sync only. Run bemi sync once as a role that may"
+)
 
 
 def sync(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
@@ -46,9 +50,16 @@ def sync(command: BaseCommand, database: str, options: dict[str, Any]) -> None:
         # Behind the slot, which does not have what was written before it. Also if it was interrupted.
         if not dry_run:
             record_sync(done, _COMMAND, database, reason)
-    if not done and not is_slot_new:
+    is_followed = coverage.has_event_triggers(database) or any(map(_is_event_trigger, done))
+    if not is_followed:
+        command.stdout.write(_UNFOLLOWED)
+    elif not done and not is_slot_new:
         command.stdout.write("nothing to do")
     command.stdout.write(coverage.summary(coverage.read_coverage(database)))
+
+
+def _is_event_trigger(line: str) -> bool:
+    return line.startswith("event trigger: ")
 
 
 def _create_slot(command: BaseCommand, database: str, dry_run: bool, reason: str | None) -> bool:

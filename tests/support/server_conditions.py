@@ -57,13 +57,20 @@ def no_event_triggers() -> Iterator[None]:
         tracking.sync()
 
 
-def sync_as_migrator() -> None:
-    """Run ``sync`` as a role that may not make event triggers."""
+@contextmanager
+def as_migrator() -> Iterator[None]:
+    """Be a role that may not make event triggers."""
     if not roles.are_in_use():
         execute("SET ROLE bemi_migrator")
     try:
-        outcome = tracking.sync()
+        yield
     finally:
         execute("RESET ROLE")
+
+
+def sync_as_migrator() -> None:
+    """Run ``sync`` as a role that may not make event triggers."""
+    with as_migrator():
+        outcome = tracking.sync()
     assert outcome.failed == []
     assert not any("event trigger" in line for line in outcome.done)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from django.core.checks import CheckMessage, run_checks
+from django.core.management import call_command
 from django.db import connection
 
 from bemi_django.schema import coverage, tracking
 from bemi_django.schema.replication import chosen_tables
 from tests.support.project_database import execute
-from tests.support.server_conditions import no_event_triggers
+from tests.support.server_conditions import as_migrator, no_event_triggers, sync_as_migrator
 
 
 def warnings_of(*ids: str) -> list[CheckMessage]:
@@ -129,6 +131,12 @@ def test_missing_event_triggers_are_reported(schemas: None) -> None:
     with no_event_triggers():
         (message,) = warnings_of("bemi.W015")
         assert "'default'" in message.msg
+        sync_as_migrator()
+        with as_migrator():
+            output = io.StringIO()
+            call_command("bemi", "sync", stdout=output)
+            assert output.getvalue().startswith("no event triggers: this role may not create them")
+            assert "nothing to do" not in output.getvalue()
     assert warnings_of("bemi.W015") == []
 
 

@@ -46,7 +46,7 @@ _SESSION = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
 #: The next worker must not wait for hours for one that vanished, or that stands still in the middle of a
 #: transaction. These are not ``options`` because a pooler in front of the log would refuse them.
 _LOG_SESSION = """
-SET search_path = pg_catalog, pg_temp; SET jit = off;
+SET search_path = pg_catalog, pg_temp; SET jit = off; SET statement_timeout = 0;
 SET lock_timeout = %s; SET idle_in_transaction_session_timeout = '5min'; SET idle_session_timeout = 0;
 SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;
 SET tcp_user_timeout = 60000;

@@ -50,7 +50,7 @@ from bemi_django.schema.sql import Installer
 # What a standby says: that it takes no writes, and that it writes no WAL.
 _READ_ONLY = ("25006", "55000")
 _NO_RIGHT = "42501"
-_NO_TEXT, _LOCKED = "22021", "55P03"
+_NO_TEXT, _LOCKED, _CANCELED = "22021", "55P03", "57014"
 # A table, a column or a function that the database does not have.
 _UNKNOWN = ("42P01", "42703", "42883")
 #: What works on one log alone, and would do half of what is meant where there are several.
@@ -72,6 +72,8 @@ def _told(error: Exception, database: str, subcommand: str) -> str:
         return f"{line}: {remedy(database) or 'give names and arguments in UTF-8'}"
     if state == _LOCKED:
         return f"{line}: another session holds the lock (see pg_locks): try again when it has ended"
+    if state == _CANCELED and "timeout" in line:
+        return f"{line}: run it with PGOPTIONS='-c statement_timeout=0', or as a role without that limit"
     if subcommand == "as-of" or isinstance(error, BemiError):
         return line
     if state in _UNKNOWN:

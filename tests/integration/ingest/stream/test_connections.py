@@ -71,15 +71,27 @@ def test_a_server_that_accepts_and_says_nothing_is_not_waited_for(open_: Any) ->
 
 def test_no_timeout_of_the_database_ends_a_transaction_of_the_log_that_waits_for_its_rest() -> None:
     database = connection.settings_dict["NAME"]
-    execute(f"ALTER DATABASE {database} SET idle_in_transaction_session_timeout = '1s'")
+    names = (
+        "idle_in_transaction_session_timeout",
+        "statement_timeout",
+        "idle_session_timeout",
+        "lock_timeout",
+    )
+    for name in names:
+        execute(f"ALTER DATABASE {database} SET {name} = '1s'")
     try:
         config = worker_config("bemi_sessions")
         with closing(connect_destination(config)) as session, session.cursor() as cursor:
-            cursor.execute("SHOW idle_in_transaction_session_timeout")
-            # The sink gives a sign of life twice a minute.
-            assert cursor.fetchone() == ("5min",)
+            found = []
+            for name in names:
+                cursor.execute(f"SHOW {name}")
+                found += cursor.fetchone()
+            # The sink gives a sign of life twice a minute. COPY takes as long as its rows take to come.
+            assert found == ["5min", "0", "0", "10s"]
     finally:
-        execute(f"ALTER DATABASE {database} RESET idle_in_transaction_session_timeout")
+        connection.close()
+        for name in names:
+            execute(f"ALTER DATABASE {database} RESET {name}")
 
 
 def test_a_large_transaction_of_the_log_has_no_time_limit() -> None:

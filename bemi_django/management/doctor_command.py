@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from bemi_django.doctor.examination import Examination, examine
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.schema.coverage import summary
+from bemi_django.status.time_limits import time_limits
 from bemi_django.status.units import as_bytes
 
 #: How many tables are listed with their costs.
@@ -29,7 +30,8 @@ def doctor(command: BaseCommand, database: str, config: WorkerConfig, options: d
     Raises:
         CommandError: Something keeps changes from being recorded; the exit status is 1.
     """
-    found = examine(database, config)
+    with time_limits(database, "5min"):
+        found = examine(database, config)
     if options["json"]:
         command.stdout.write(json.dumps(as_json(found), indent=2))
     else:

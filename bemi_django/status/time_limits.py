@@ -8,12 +8,20 @@ from contextlib import ExitStack, contextmanager
 from django.db import connections, transaction
 
 from bemi_django import conf
+from bemi_django.exceptions import sqlstate_of
 
 # Whoever moves a month, or runs VACUUM FULL, locks the log for as long as they like.
 _LIMIT = """
 SELECT pg_catalog.set_config('lock_timeout'::pg_catalog.text, '3s'::pg_catalog.text, true),
        pg_catalog.set_config('statement_timeout'::pg_catalog.text, %s::pg_catalog.text, true)
 """
+# A lock was not available; a statement took too long.
+_GIVEN_UP = ("55P03", "57014")
+
+
+def is_given_up(error: BaseException) -> bool:
+    """Return whether a limit has ended a statement."""
+    return sqlstate_of(error) in _GIVEN_UP
 
 
 @contextmanager
@@ -26,6 +34,8 @@ def time_limits(source: str, statement: str = "20s") -> Iterator[None]:
     """
     with ExitStack() as opened:
         for alias in dict.fromkeys((source, conf.destination())):
+            if connections[alias].vendor != "postgresql":
+                continue
             opened.enter_context(transaction.atomic(using=alias))
             with connections[alias].cursor() as cursor:
                 cursor.execute(_LIMIT, [statement])

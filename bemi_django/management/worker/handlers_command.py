@@ -10,6 +10,7 @@ from bemi_django import conf
 from bemi_django.events.operator_context import record_command
 from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.models import Undelivered
+from bemi_django.status.time_limits import time_limits
 
 #: The event that says who has had changes delivered again.
 _RETRIED = "retried_handlers"
@@ -32,5 +33,7 @@ def show_or_retry(command: BaseCommand, database: str, options: dict[str, Any]) 
         delivered, kept = dispatcher.retry()
         command.stdout.write(f"{delivered} handled, {kept} kept")
         return
-    for standing in dispatcher.standings():
+    with time_limits(database, "5min"):
+        standings = dispatcher.standings()
+    for standing in standings:
         command.stdout.write(str(standing))

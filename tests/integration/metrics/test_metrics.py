@@ -25,6 +25,8 @@ from django.test import Client
 from django.utils import timezone
 
 from bemi_django import conf
+from bemi_django.checks import databases
+from bemi_django.checks.asked_databases import check_asked_databases
 from bemi_django.management.worker import worker_command
 from bemi_django.metrics import recent
 from bemi_django.metrics.answers import Answers, of_all
@@ -165,14 +167,18 @@ def test_a_locked_log_and_a_silent_server_keep_nobody_waiting(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time_limits, "_LIMIT", time_limits._LIMIT.replace("3s", "1ms"))
+    monkeypatch.setattr(databases, "_is_of_test_runner", lambda alias: False)
     monkeypatch.setattr(worker_status, "_BRIEFLY", worker_status._BRIEFLY.replace("3s", "1ms"))
     answers = Answers(["default"])
     with another_session() as other:
-        other.execute("LOCK TABLE changes IN ACCESS EXCLUSIVE MODE")
+        other.execute("LOCK TABLE changes, _bemi.checkpoint IN ACCESS EXCLUSIVE MODE")
         assert b"cannot be read from here" in answers.readiness().body
         assert b'bemi_read_error{database="default",part="log"} 1.0' in answers.metrics().body
-        with pytest.raises(CommandError, match="due to lock timeout: another session holds the lock"):
-            call_command("bemi", "status", stdout=io.StringIO())
+        for command in ("status", "doctor"):
+            with pytest.raises(CommandError, match="due to lock timeout: another session holds the lock"):
+                call_command("bemi", command, stdout=io.StringIO())
+        (message,) = check_asked_databases(["default"])
+        assert message.id == "bemi.W022" and "holds a lock" in str(message.hint)
         with pytest.raises(OperationalError, match="lock timeout"):
             worker_status.lag_seconds(None, 1, is_running=True)
     # The rest of the session has no limit.

@@ -28,8 +28,11 @@ from bemi_django.checks.databases import WORKER
 from bemi_django.models import Change, DeadLetter
 from bemi_django.schema.database_names import assumed_name
 from bemi_django.status.log_growth import read_growth
+from bemi_django.status.time_limits import is_given_up, time_limits
 
 _LATEST = 10
+#: How long a statement may take.
+_PATIENCE = "1min"
 
 
 class SourceHealth(NamedTuple):
@@ -48,11 +51,28 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
     A viewer whose scope is not the whole log sees the state of the worker, but nothing of tables and changes.
     """
     if viewer.is_scoped:
-        sources = [_source(alias, None, has_tables=False) for alias in connections if conf.is_source(alias)]
+        sources = [_source(alias, None, has_tables=False) for alias in _aliases()]
         state = _worst([fact.state for source in sources for fact in source.facts])
         return {"sources": sources, "is_scoped": True, "state": state}
+    try:
+        with time_limits(conf.destination(), _PATIENCE):
+            return _of_everything(viewer)
+    except DatabaseError as error:
+        if not is_given_up(error):
+            raise
+        hint = _("Another session holds a lock, or the server is overloaded. Reload the page later.")
+        facts = [HealthFact(_("State"), _("cannot be read now"), "bad", hint)]
+        sources = [SourceHealth(alias, assumed_name(alias), facts, [], None) for alias in _aliases()]
+        return {"sources": sources, "is_scoped": True, "is_unread": True, "state": "bad"}
+
+
+def _aliases() -> list[str]:
+    return [alias for alias in connections if conf.is_source(alias)]
+
+
+def _of_everything(viewer: Viewer) -> dict[str, Any]:
     hour = throughput.read_last_hour()
-    sources = [_source(alias, hour) for alias in connections if conf.is_source(alias)]
+    sources = [_source(alias, hour) for alias in _aliases()]
     problems = list(_checked())
     gaps = list(_gaps(viewer))
     letters = list(_letters()) if may_read(DEAD_LETTERS) else []
@@ -79,11 +99,14 @@ def template_context(viewer: Viewer) -> dict[str, Any]:
 def _source(alias: str, hour: LastHour | None, *, has_tables: bool = True) -> SourceHealth:
     name = assumed_name(alias)
     try:
-        with transaction.atomic(using=alias):
+        with time_limits(alias, _PATIENCE):
             facts, chart = source_facts(alias, hour)
             tables = list(table_health(alias)) if has_tables else []
             facts += baseline_facts(alias) if has_tables else []
     except DatabaseError as error:
+        if is_given_up(error) and has_tables:
+            # Everything else would be waited for, too.
+            raise
         hint = str(error).strip().partition("\n")[0]
         return SourceHealth(
             alias, name, [HealthFact(_("Database"), _("not reachable"), "bad", hint)], [], None
@@ -102,7 +125,9 @@ def _growth() -> dict[str, Any] | None:
     try:
         with transaction.atomic(using=conf.destination()):
             found = read_growth(conf.destination())
-    except DatabaseError:
+    except DatabaseError as error:
+        if is_given_up(error):
+            raise
         return None
     return {
         "months": [
@@ -134,11 +159,12 @@ def _checked() -> Iterator[CheckMessage]:
     try:
         with ExitStack() as stack:
             # What is refused must not end the transaction of the page.
-            for alias in connections:
-                if conf.is_source(alias):
-                    stack.enter_context(transaction.atomic(using=alias))
-            found = checks.check_databases([alias for alias in connections if conf.is_source(alias)])
-    except DatabaseError:
+            for alias in _aliases():
+                stack.enter_context(transaction.atomic(using=alias))
+            found = checks.check_databases(_aliases())
+    except DatabaseError as error:
+        if is_given_up(error):
+            raise
         # The facts of this database already say that it is not reachable.
         return
     # The facts of each database tell of its worker.

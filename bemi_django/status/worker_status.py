@@ -48,6 +48,15 @@ SELECT extract(epoch FROM clock_timestamp())::float8,
        system_identifier, coalesce(trouble, ''), counters::text, lsn - '0/0'
 FROM _bemi.checkpoint WHERE slot = %s
 """
+# A large transaction moves the checkpoint at its end only. Locks are shown to every role, and what sessions
+# do to those who may know it. The state of one that waits does not change.
+_IS_WRITTEN = """
+SELECT EXISTS (
+    SELECT FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid AND a.datid = l.database
+    WHERE l.locktype = 'relation' AND l.relation = _bemi.log_v1()
+        AND l.mode = 'RowExclusiveLock' AND l.granted AND a.datname = current_database()
+        AND a.state_change > clock_timestamp() - %s * interval '1 s')
+"""
 _MAY_READ = "SELECT has_table_privilege(%s, 'SELECT')"
 # Checks and pages that only want the state of the worker must not wait for whoever has locked the log.
 _BRIEFLY = "SELECT set_config('lock_timeout', '3s', true)"
@@ -80,6 +89,7 @@ class LogEnd(NamedTuple):
         counters: What the worker has counted since it was started.
         position: Its LSN in bytes.
         clock_lead: Seconds by which the clock of the log is ahead of that of the source.
+        is_being_written: Whether a session writes to the log, in a transaction that has not ended.
     """
 
     change_age: float
@@ -89,6 +99,7 @@ class LogEnd(NamedTuple):
     counters: Mapping[str, int]
     position: int = 0
     clock_lead: float = 0.0
+    is_being_written: bool = False
 
 
 class WorkerStatus(NamedTuple):
@@ -128,7 +139,8 @@ class WorkerStatus(NamedTuple):
     @property
     def is_held_up(self) -> bool:
         """Whether the worker runs and nothing arrives in the log, though the server has something for it."""
-        is_still = self.log_end is not None and self.log_end.age >= TOO_LATE
+        end = self.log_end
+        is_still = end is not None and end.age >= TOO_LATE and not end.is_being_written
         return self.state == RUNNING and is_still and self.waited_seconds >= LATE
 
     @property
@@ -209,9 +221,12 @@ def _log_end(slot: str, clock: SourceClock) -> LogEnd | None:
             return None
         cursor.execute(_CHECKPOINT, [slot])
         found = cursor.fetchone()
-    if found is None:
-        return None
+        if found is None:
+            return None
+        cursor.execute(_IS_WRITTEN, [TOO_LATE])
+        (is_written,) = cursor.fetchone()
     now, change_age, age, system_identifier, trouble, counters, position = found
     lead = clock.lead_of(now)
     counted = json.loads(counters)
-    return LogEnd(max(change_age - lead, 0.0), age, system_identifier, trouble, counted, int(position), lead)
+    since = max(change_age - lead, 0.0)
+    return LogEnd(since, age, system_identifier, trouble, counted, int(position), lead, is_written)

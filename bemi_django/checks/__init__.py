@@ -47,6 +47,8 @@ bemi.W020  patterns of BEMI_IGNORE_COLUMNS, BEMI_CONDITIONS or BEMI_EXCLUDE matc
 bemi.W021  tables are recorded that the settings leave out
 bemi.W022  the database cannot be reached, or the role may not read what is checked
 bemi.W023  what the migrations of this app have made is missing, although they are applied
+bemi.W024  months of the log were detached or dropped by hand
+bemi.W025  row-level security is on for the log, or for tables that belong to it
 """
 
 from __future__ import annotations

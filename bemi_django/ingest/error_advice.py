@@ -27,7 +27,7 @@ from bemi_django.schema.sql import quote
 # Classes of SQLSTATE that an administrator has to fix: rights, names, missing objects, features.
 _LASTING = ("0A", "28", "3D", "42")
 _PASSING = (Disrupted, KeyStoreUnavailable, SinkUnavailable, SlotInUse, Superseded, Unsendable)
-_NO_RIGHT = "42501"
+_NO_RIGHT, _NOT_SUPPORTED = "42501", "0A000"
 # Classes of SQLSTATE that say nothing about the message at hand: connections, rights, configuration, locks,
 # resources, operators.
 _NOT_OF_A_MESSAGE = ("08", "25", "28", "3D", "40", "42", "53", "55", "57", "58")
@@ -57,7 +57,8 @@ _RIGHTS = {
     "table accepted": "SELECT, INSERT ON _bemi.accepted",
     "table chains": "SELECT ON _bemi.chains",
     "table subject_keys": "SELECT, INSERT ON _bemi.subject_keys",
-    "table completeness": "SELECT ON _bemi.completeness",
+    "view incomplete": "SELECT ON _bemi.incomplete",
+    "view lost_months": "SELECT ON _bemi.lost_months",
     "table verifications": "SELECT, INSERT, UPDATE, DELETE ON _bemi.verifications",
     "table verified": "SELECT, INSERT, UPDATE, DELETE ON _bemi.verified",
     "table omitted_columns": "SELECT, INSERT, UPDATE ON _bemi.omitted_columns",
@@ -127,6 +128,9 @@ def of_statement(error: psycopg2.Error) -> Refused | None:
         return Refused(f"{reason}: {_grant(error, reason)}")
     if error.pgcode in _UNKNOWN:
         return Refused(f"{reason}: run 'manage.py migrate bemi_django' (--database)")
+    if error.pgcode == _NOT_SUPPORTED and "row-level security" in reason:
+        log: str = getattr(error.cursor and error.cursor.connection, "log", "") or "changes"
+        return Refused(f"{reason}: run as the owner: ALTER TABLE {log} DISABLE ROW LEVEL SECURITY")
     return Refused(reason)
 
 

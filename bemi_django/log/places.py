@@ -26,7 +26,7 @@ ORDER BY wanted.number
 
 # Gaps, which concern all tables, belong to the table ''.
 _LAST = """
-SELECT pg_catalog.max(committed_at) FROM _bemi.completeness
+SELECT pg_catalog.max(committed_at) FROM _bemi.incomplete
 WHERE database OPERATOR(pg_catalog.=) %s::pg_catalog.text AND (
     schema OPERATOR(pg_catalog.=) %s::pg_catalog.text AND "table" OPERATOR(pg_catalog.=) %s::pg_catalog.text
     OR "table" OPERATOR(pg_catalog.=) ''::pg_catalog.text)

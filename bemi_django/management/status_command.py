@@ -99,6 +99,8 @@ def _lines(found: Recording) -> Iterator[tuple[str, str]]:
         f"{as_bytes(growth.in_a_year)} in a year, if nothing is removed",
     )
     yield "gaps", _counted(log.gaps, "")
+    if log.lost_months:
+        yield "lost", f"{', '.join(log.lost_months)}, detached or dropped by hand"
     yield "letters", _counted(log.dead_letters, " that could not be stored completely")
     yield "tables", summary(found.tables)
     for one in found.left_out:

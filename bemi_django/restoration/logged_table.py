@@ -55,7 +55,7 @@ SELECT EXISTS (SELECT FROM {log} c WHERE {of_table}
        EXISTS (SELECT FROM {log} c WHERE {of_table} AND c.primary_key IS NULL
                AND c.operation IN ('CREATE', 'UPDATE', 'DELETE')),
        (SELECT to_char(max(k.committed_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')
-        FROM _bemi.completeness k
+        FROM _bemi.incomplete k
         WHERE k.database = %(database)s
             AND (k.schema = %(schema)s AND k."table" = %(table)s OR k."table" = ''))
 """

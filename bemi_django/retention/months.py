@@ -20,6 +20,11 @@ _MONTHS = """
 SELECT to_char(m.first AT TIME ZONE 'UTC', 'YYYY-MM') FROM _bemi.months_v1() m
 WHERE m.first IS NOT NULL ORDER BY 1
 """
+_LOST = """
+SELECT DISTINCT to_char(m.month, 'YYYY-MM') FROM _bemi.lost_months m
+WHERE has_function_privilege('_bemi.note_lost_v1(timestamptz, boolean)', 'EXECUTE') ORDER BY 1
+"""
+_NOTE_LOST = "SELECT _bemi.note_lost_v1(%s, true)"
 _BEGIN = "SELECT _bemi.begin_pruning_v1(%s)"
 _END = "SELECT _bemi.end_pruning_v1(%s, %s)"
 _WATCH = "SELECT _bemi.watch_month_v1(%s, %s)"
@@ -53,6 +58,23 @@ def months(alias: str) -> list[datetime]:
 def month_of(text: str) -> datetime:
     """Return the first moment of a month such as ``2026-11``. Raises ValueError if it is not one."""
     return datetime.strptime(text, "%Y-%m").replace(tzinfo=timezone.utc)
+
+
+def note_lost(alias: str) -> list[str]:
+    """Note that months are gone whose partition was detached or dropped by hand, and return them.
+
+    Args:
+        alias: Alias of the database that holds the log.
+
+    Returns:
+        The months, such as ``2026-11``; none to a role that is not the owner of the log.
+    """
+    with closed_cursor(alias) as cursor:
+        cursor.execute(_LOST)
+        lost = [month for (month,) in cursor.fetchall()]
+        for month in lost:
+            cursor.execute(_NOTE_LOST, [month_of(month)])
+    return lost
 
 
 def begin(alias: str, who: Mapping[str, Any]) -> int:

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 # Asked of the catalog, because a name in a schema that is closed is an error.
 _MAY_READ = """
 SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = '_bemi' AND c.relname = 'completeness' AND has_schema_privilege(n.oid, 'USAGE')
+WHERE n.nspname = '_bemi' AND c.relname = 'incomplete' AND has_schema_privilege(n.oid, 'USAGE')
     AND has_table_privilege(c.oid, 'SELECT')
 """
 _PRUNED = """
-SELECT schema, "table", max(committed_at) FROM _bemi.completeness
+SELECT schema, "table", max(committed_at) FROM _bemi.incomplete
 WHERE database = %s AND "table" <> '' AND committed_at >= %s AND month BETWEEN %s AND %s
 GROUP BY schema, "table" ORDER BY schema, "table"
 """

@@ -95,7 +95,7 @@ def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: boo
     yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON _bemi.lanes TO {role};"
     yield f"GRANT SELECT, INSERT ON _bemi.histories, _bemi.accepted TO {role};"
     yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON _bemi.verifications, _bemi.verified TO {role};"
-    yield f"GRANT SELECT ON _bemi.completeness TO {role};"
+    yield f"GRANT SELECT ON _bemi.incomplete, _bemi.lost_months TO {role};"
     # The reader has no right to the keys.
     yield f"GRANT SELECT, INSERT ON _bemi.subject_keys TO {role};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.partition_v1(timestamptz) TO {role};"
@@ -108,13 +108,16 @@ def _on_destination(alias: str, worker: str, reader: str, *, is_same_server: boo
     yield f"{_create_or_alter(alias, reader)} LOGIN;"
     yield from _way_in(alias, quote(reader), schema)
     # A revert asks how far each lane is.
-    beside = "omitted_columns", "omitted_changes", "completeness", "chains", "activity", "checkpoint", "lanes"
+    beside = (
+        "omitted_columns", "omitted_changes", "incomplete", "lost_months", "chains", "activity", "checkpoint",
+        "lanes",
+    )  # fmt: skip
     readable = ", ".join((log, *(f"_bemi.{name}" for name in beside)))
     yield f"GRANT SELECT ON {readable} TO {quote(reader)};"
     yield f"GRANT EXECUTE ON FUNCTION _bemi.activity_of_v1(text, text, jsonb) TO {quote(reader)};"
     if conf.is_source(alias):
         # as_of() needs these, and the right to read the tables.
-        needed = "_bemi.histories, _bemi.past, _bemi.prunings"
+        needed = "_bemi.histories, _bemi.past"
         yield f"GRANT SELECT ON {needed} TO {quote(reader)};"
         yield f"GRANT EXECUTE ON FUNCTION _bemi.past_make_v1(int) TO {quote(reader)};"
 

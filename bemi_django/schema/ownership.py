@@ -14,13 +14,16 @@ _OF_THE_APPLICATION = (
     "tracking", "replica_identities", "relations", "followed", "past", "alert_rules", "saved_views",
 )  # fmt: skip
 # What was removed from the log, and what may be.
-_REMOVED = "_bemi.completeness, _bemi.prunings, _bemi.pruned, _bemi.retention, _bemi.touched, _bemi.walked"
+_REMOVED = (
+    "_bemi.completeness, _bemi.incomplete, _bemi.lost_months, _bemi.prunings, _bemi.pruned, "
+    "_bemi.retention, _bemi.touched, _bemi.walked"
+)
 # What runs with the rights of the application, or of nobody.
 _STAYS = ("follow_ddl_v1", "past_make_v1", "compute_v1")
 _OBJECTS = """
 SELECT kind, name FROM (
     SELECT 'TABLE' AS kind, c.oid::regclass::text AS name FROM pg_class c
-    WHERE c.relkind IN ('r', 'p') AND (
+    WHERE c.relkind IN ('r', 'p', 'v') AND (
         c.oid IN (SELECT relid FROM pg_partition_tree(_bemi.log_v1()))
         OR c.relnamespace = '_bemi'::regnamespace)
     UNION ALL

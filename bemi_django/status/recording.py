@@ -15,7 +15,7 @@ from bemi_django.status.baselines import UnfinishedBaseline, read_baselines
 from bemi_django.status.exports import ExportStatus, problem_of, read_exports
 from bemi_django.status.last_verification import LastVerification, read_last_verification
 from bemi_django.status.log_growth import LogGrowth, read_growth
-from bemi_django.status.log_status import LogStatus, read_log
+from bemi_django.status.log_status import LOST, LogStatus, read_log
 from bemi_django.status.omissions import LeftOut, read_omissions
 from bemi_django.status.worker_status import (
     NOT_RUNNING,
@@ -117,6 +117,8 @@ def problems_of(found: Recording) -> Iterator[str]:
         )
     if lacking := len(due) - left_out:
         yield f"tables that are not up to date: {lacking}; run 'manage.py bemi sync{option}'"
+    if found.log.lost_months:
+        yield LOST.format(", ".join(found.log.lost_months))
     if found.log.dead_letters:
         yield (
             f"messages that could not be stored completely: {found.log.dead_letters}; run "

@@ -33,14 +33,6 @@ _VIEW = """
 SELECT pg_catalog.to_regclass(pg_catalog.format(
     '%%I.%%I', _bemi.past_schema_v1(%s::pg_catalog.text), %s::pg_catalog.text)) IS NOT NULL
 """
-# Older changes were dropped with the partition of their month, by somebody who did not note what they were.
-_OLDEST = """
-SELECT _bemi.sequence_v1(id), committed_at AT TIME ZONE 'UTC' FROM {log}
-WHERE database = %s AND NOT EXISTS (SELECT FROM _bemi.prunings WHERE months <> '{{}}')
-AND %s < (
-    SELECT (min(m.first) AT TIME ZONE 'UTC' - interval '1 month') AT TIME ZONE 'UTC' FROM _bemi.months_v1() m)
-ORDER BY id LIMIT 1
-"""
 _PATH = """
 SELECT string_agg(path.part, ', ' ORDER BY number, is_present), coalesce(bool_or(NOT is_present), false)
 FROM (
@@ -183,7 +175,7 @@ def _redirection(
 def go(cursor: Any, past: Past) -> Past:
     """Set the moment for the transaction, after checking that history is complete since then."""
     bound = _bound(cursor, past)
-    _check_start(cursor, past)
+    _check_start(past)
     omitted, position = past.snapshot.omissions, past.position.position
     unknown = {
         **omitted.unknown(position, past.position.said),
@@ -206,17 +198,10 @@ def _bound(cursor: Any, past: Past) -> str:
     return str(cursor.fetchone()[0])
 
 
-def _check_start(cursor: Any, past: Past) -> None:
+def _check_start(past: Past) -> None:
     snapshot = past.snapshot
     if past.position.is_before(snapshot.start, snapshot.started_at):
         raise BeforeHistory(
             f"{past.position.said} is before {complete_from(snapshot.start, snapshot.started_at)}",
             snapshot.started_at,
-        )
-    cursor.execute(_OLDEST.format(log=snapshot.log), [snapshot.database, snapshot.started_at])
-    oldest = cursor.fetchone()
-    if oldest is not None and past.position.is_before(kept := oldest[0], time := late.in_utc(oldest[1])):
-        raise BeforeHistory(
-            f"{past.position.said} is older than the changes that were kept: {complete_from(kept, time)}",
-            time,
         )

@@ -38,7 +38,7 @@ ORDER BY id
 _REMOVED = """
 SELECT schema, "table", _bemi.sequence_v1(max(last::text COLLATE "C")::uuid),
        max(committed_at) AT TIME ZONE 'UTC'
-FROM _bemi.completeness WHERE database = %s AND (last > %s::uuid OR committed_at > %s)
+FROM _bemi.incomplete WHERE database = %s AND (last > %s::uuid OR committed_at > %s)
 GROUP BY schema, "table"
 """
 

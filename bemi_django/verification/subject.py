@@ -23,7 +23,7 @@ FROM unnest(%s::pg_lsn[]) WITH ORDINALITY x (lsn, n) ORDER BY n
 """
 _REMOVED = """
 SELECT max(k.committed_at), coalesce(max(k.transaction_id) FILTER (WHERE k.last > %s::uuid), 0)
-FROM _bemi.completeness k JOIN unnest(%s::text[], %s::text[]) n (schema, name)
+FROM _bemi.incomplete k JOIN unnest(%s::text[], %s::text[]) n (schema, name)
     ON k.schema = n.schema AND k."table" = n.name
 WHERE k.database = %s
 """

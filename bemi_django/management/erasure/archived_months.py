@@ -17,12 +17,12 @@ _MOST = 12
 # Asked of the catalog, because a name in a schema that is closed is an error.
 _MAY_READ = """
 SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = '_bemi' AND c.relname = 'completeness' AND has_schema_privilege(n.oid, 'USAGE')
+WHERE n.nspname = '_bemi' AND c.relname = 'incomplete' AND has_schema_privilege(n.oid, 'USAGE')
     AND has_table_privilege(c.oid, 'SELECT')
 """
 # If the last of them is there, they were brought back.
 _REMOVED = """
-SELECT DISTINCT to_char(k.month, 'YYYY-MM') FROM _bemi.completeness k
+SELECT DISTINCT to_char(k.month, 'YYYY-MM') FROM _bemi.incomplete k
 JOIN unnest(%s::text[], %s::text[], %s::text[]) p (database, schema, name)
     ON (p.database, p.schema, p.name) = (k.database, k.schema, k."table")
 WHERE NOT EXISTS (SELECT FROM {log} c WHERE c.id = k.last)

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from bemi_django import conf
 from bemi_django.events.operator_context import operator_context
+from bemi_django.retention.months import note_lost
 from bemi_django.retention.pruning import Pruned, due, prune
 
 
@@ -38,10 +39,13 @@ def remove(command: BaseCommand, options: dict[str, Any]) -> None:
     if options["dry_run"]:
         _print_due(command, alias, is_json=options["json"])
         return
+    lost = note_lost(alias)
     found = prune(alias, operator_context("bemi prune", {}, alias, options["reason"]))
     if options["json"]:
         command.stdout.write(json.dumps(found._asdict(), indent=2))
     else:
+        for month in lost:
+            command.stdout.write(f"{month}: noted as gone, because it was detached or dropped by hand")
         for line in _lines(found):
             command.stdout.write(line)
     if found.stopped:

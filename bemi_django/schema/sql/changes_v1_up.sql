@@ -236,7 +236,9 @@ SET timezone = 'UTC'
 SET datestyle = 'ISO'
 AS $function$
     SELECT c.oid, substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM [(]''([^'']+)''')::timestamptz
-    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = _bemi.log_v1()
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    -- Queries do not see one that is detached by half.
+    WHERE i.inhparent = _bemi.log_v1() AND NOT i.inhdetachpending
 $function$;
 
 -- Create the partition for the month (UTC) of a moment, and return whether it was missing. It waits for no reader and
@@ -288,6 +290,10 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = format(
             'The partition %s is detached by half, as by an interrupted DETACH CONCURRENTLY. Run ALTER TABLE %s DETACH '
             'PARTITION %1$s FINALIZE; ALTER TABLE %2$s ATTACH PARTITION %1$s %3$s', made, log, bounds);
+    END IF;
+    -- The changes of a month that was detached or dropped by hand do not come back with another partition of it.
+    IF to_regproc('_bemi.note_lost_v1') IS NOT NULL THEN
+        PERFORM _bemi.note_lost_v1(first, false);
     END IF;
     month := place.name || to_char(first, '_YYYY_MM');
     LOOP

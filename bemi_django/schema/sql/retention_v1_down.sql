@@ -18,11 +18,15 @@ END
 $block$;
 DROP FUNCTION _bemi.note_touched_v1();
 DROP FUNCTION _bemi.note_returned_v1(timestamptz);
+DROP FUNCTION _bemi.note_lost_v1(timestamptz, boolean);
 DROP FUNCTION _bemi.note_removed_v1(bigint, text, text, text, boolean, bigint, bigint, uuid, timestamptz, bigint);
 DROP FUNCTION _bemi.kept_since_v1(text, text, jsonb);
 DROP FUNCTION _bemi.month_v1(timestamptz);
 DROP TABLE _bemi.walked;
 DROP TABLE _bemi.touched;
+DROP VIEW _bemi.incomplete;
+DROP FUNCTION _bemi.next_change_v1(text, timestamptz);
+DROP VIEW _bemi.lost_months;
 DROP TABLE _bemi.completeness;
 DROP TABLE _bemi.pruned;
 DROP TABLE _bemi.prunings;

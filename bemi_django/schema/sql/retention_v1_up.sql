@@ -49,8 +49,68 @@ CREATE TABLE _bemi.completeness (
     committed_at timestamptz NOT NULL,
     -- The greatest id of a transaction, which belongs to the source of the last change.
     transaction_id bigint NOT NULL,
+    -- Whether the partition was detached or dropped by hand. Nobody knows what was in it but by its counts, so "changes" are
+    -- those with events, and the rest is the most that they can be.
+    is_lost boolean NOT NULL DEFAULT false,
+    -- Whether the owner of the log knows that.
+    is_told boolean NOT NULL DEFAULT true,
     PRIMARY KEY (database, schema, "table", month, is_whole)
 );
+
+-- The months that are counted and have no partition: it was detached or dropped by hand, and may be attached again; and those
+-- that have got another one since, until the owner of the log knows it. Gaps belong to no table, and neither do events without
+-- one.
+CREATE VIEW _bemi.lost_months AS
+SELECT k.database, k.schema, k."table", k.month, k.committed_at AS next, k.changes, true AS is_noted
+FROM _bemi.completeness k WHERE NOT k.is_told
+UNION ALL
+SELECT a.database, a.schema, a.name, m.first::date, (m.first + interval '1 month') AT TIME ZONE 'UTC', a.changes, false
+FROM (
+    SELECT generate_series(min(a.moment) AT TIME ZONE 'UTC', max(a.moment) AT TIME ZONE 'UTC', interval '1 month') AS first
+    FROM _bemi.activity a WHERE a.kind = 'table' AND a.unit = 'month'
+) m
+JOIN _bemi.activity a ON a.kind = 'table' AND a.unit = 'month' AND a.moment = m.first AT TIME ZONE 'UTC'
+WHERE m.first NOT IN (SELECT p.first AT TIME ZONE 'UTC' FROM _bemi.months_v1() p WHERE p.first IS NOT NULL)
+    AND (a.name <> '' OR EXISTS (
+        SELECT FROM _bemi.activity g
+        WHERE g.kind = 'operation' AND g.unit = 'month' AND g.moment = a.moment AND g.database = a.database
+            AND g.schema = a.schema AND g.name = 'GAP'));
+
+-- Return the first change of a database from a moment on; nothing to a role that may not read the log. Not a part of the view,
+-- because planning a query of all months takes long.
+CREATE FUNCTION _bemi.next_change_v1(database text, moment timestamptz) RETURNS TABLE (id uuid, transaction_id bigint)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $function$
+BEGIN
+    IF has_table_privilege(_bemi.log_v1(), 'SELECT') THEN
+        RETURN QUERY EXECUTE format(
+            'SELECT c.id, c.transaction_id FROM %s c WHERE c.database = $1 AND c.committed_at >= $2 ORDER BY c.id LIMIT 1',
+            _bemi.log_v1()) USING database, moment;
+    END IF;
+END
+$function$;
+
+-- Up to when changes were removed, with the lost months. Without a later change, what was in them ends with the log.
+CREATE VIEW _bemi.incomplete AS
+SELECT k.database, k.schema, k."table", k.month, k.is_whole, k.changes, k.last, k.committed_at, k.transaction_id,
+       true AS is_noted
+FROM _bemi.completeness k
+UNION ALL
+SELECT m.database, m.schema, m."table", m.month, true, m.changes, coalesce(n.id, e.last),
+       least(m.next - interval '1 microsecond', e.committed_at), coalesce(n.transaction_id, 9223372036854775807),
+       false
+FROM _bemi.lost_months m
+LEFT JOIN LATERAL _bemi.next_change_v1(m.database, m.next) n ON true
+CROSS JOIN LATERAL (
+    SELECT coalesce(max(_bemi.bound_v1(_bemi.sequence_v1(coalesce(h.number, 0), k.lsn))::text), repeat('0', 32))::uuid AS last,
+           max(k.committed_at) AS committed_at
+    FROM _bemi.checkpoint k
+    LEFT JOIN LATERAL (
+        SELECT max(h.number) AS number FROM _bemi.histories h WHERE h.slot = k.slot AND h.start_lsn <= k.lsn) h ON true
+    WHERE k.recorded_as = m.database AND k.sink = '') e
+WHERE NOT m.is_noted;
 
 -- Partitions that were written since it was noted that they are watched.
 CREATE TABLE _bemi.touched (
@@ -137,6 +197,32 @@ BEGIN
 END
 $function$;
 
+-- Note that a month was lost, if it was: its changes were counted, and it has no partition. And whether the owner knows it.
+CREATE FUNCTION _bemi.note_lost_v1(month timestamptz, is_told boolean) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+SET timezone = 'UTC'
+AS $function$
+#variable_conflict use_column
+DECLARE
+    first constant timestamptz := date_trunc('month', $1);
+BEGIN
+    INSERT INTO _bemi.completeness AS k (
+        database, schema, "table", month, is_whole, changes, last, committed_at, transaction_id, is_lost, is_told)
+    SELECT i.database, i.schema, i."table", i.month, true, i.changes, i.last, i.committed_at, i.transaction_id, true, $2
+    FROM _bemi.incomplete i WHERE i.month = first::date AND NOT i.is_noted
+    ON CONFLICT (database, schema, "table", month, is_whole) DO UPDATE SET
+        changes = k.changes + excluded.changes, last = greatest(k.last, excluded.last), is_lost = true, is_told = $2,
+        committed_at = greatest(k.committed_at, excluded.committed_at),
+        transaction_id = greatest(k.transaction_id, excluded.transaction_id);
+    IF FOUND THEN
+        DELETE FROM _bemi.activity a WHERE a.moment >= first AND a.moment < first + interval '1 month';
+    END IF;
+    UPDATE _bemi.completeness k SET is_told = true WHERE k.month = first::date AND NOT k.is_told AND $2;
+END
+$function$;
+
 -- Note that changes of a month were brought back. Retention looks at the month again. A table is complete again if the log has
 -- as many changes of it as were removed, the last one among them: with the whole month, or also before that.
 CREATE FUNCTION _bemi.note_returned_v1(month timestamptz) RETURNS void
@@ -153,8 +239,9 @@ BEGIN
     PERFORM _bemi.recount_v1(first, first + interval '1 month' - interval '1 day');
     EXECUTE format($query$
         WITH present AS MATERIALIZED (
-            SELECT database, schema, "table", count(*) AS changes FROM %1$s
-            WHERE committed_at >= $1 AND committed_at < $2 AND operation NOT IN ('EVENT', 'ERASED') GROUP BY database, schema, "table"
+            SELECT database, schema, "table", count(*) AS everything,
+                   count(*) FILTER (WHERE operation NOT IN ('EVENT', 'ERASED')) AS changes
+            FROM %1$s WHERE committed_at >= $1 AND committed_at < $2 GROUP BY database, schema, "table"
         ),
         returned AS MATERIALIZED (
             SELECT k.*, s.changes IS NOT NULL AND p.changes > k.changes AS is_everything
@@ -162,10 +249,10 @@ BEGIN
             JOIN present p USING (database, schema, "table")
             LEFT JOIN _bemi.completeness s ON (s.database, s.schema, s."table", s.month, s.is_whole)
                 = (k.database, k.schema, k."table", k.month, false)
-            WHERE k.month = $1::date AND k.is_whole
-                AND EXISTS (SELECT FROM %1$s c WHERE c.id = k.last AND c.committed_at >= $1 AND c.committed_at < $2)
+            WHERE k.month = $1::date AND k.is_whole AND (k.is_lost AND p.everything >= k.changes OR (
+                EXISTS (SELECT FROM %1$s c WHERE c.id = k.last AND c.committed_at >= $1 AND c.committed_at < $2)
                 AND (p.changes = k.changes OR p.changes = k.changes + s.changes AND EXISTS (
-                    SELECT FROM %1$s c WHERE c.id = s.last AND c.committed_at >= $1 AND c.committed_at < $2))
+                    SELECT FROM %1$s c WHERE c.id = s.last AND c.committed_at >= $1 AND c.committed_at < $2))))
         )
         DELETE FROM _bemi.completeness k USING returned r
         WHERE (k.database, k.schema, k."table", k.month) = (r.database, r.schema, r."table", r.month)
@@ -488,7 +575,7 @@ DECLARE
 BEGIN
     FOREACH function IN ARRAY ARRAY[
         '_bemi.note_removed_v1(bigint, text, text, text, boolean, bigint, bigint, uuid, timestamptz, bigint)',
-        '_bemi.note_returned_v1(timestamptz)', '_bemi.note_touched_v1()', '_bemi.require_pruning_v1(bigint)',
+        '_bemi.note_lost_v1(timestamptz, boolean)', '_bemi.note_returned_v1(timestamptz)', '_bemi.note_touched_v1()', '_bemi.require_pruning_v1(bigint)',
         '_bemi.watch_month_v1(timestamptz, bigint)', '_bemi.drop_month_v1(timestamptz, bigint)', '_bemi.begin_pruning_v1(jsonb)',
         '_bemi.end_pruning_v1(bigint, text[])', '_bemi.prune_month_v1(timestamptz, jsonb, bigint)',
         '_bemi.prune_rows_v1(timestamptz, timestamptz, uuid, integer, jsonb, bigint)']::regprocedure[]

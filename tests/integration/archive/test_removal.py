@@ -10,6 +10,7 @@ from django.core.management import CommandError
 from django.db import connection
 
 from bemi_django.archive import archiving, storing
+from bemi_django.status.log_status import read_lost_months
 from tests.integration.archive.conftest import Bemi
 from tests.integration.archive.test_interruptions import kill
 from tests.support.activity import counted, recount
@@ -112,6 +113,12 @@ def test_a_month_that_is_brought_back_is_complete_again(bemi: Bemi) -> None:
         bemi("import", SECOND)
         assert execute(complete) == []
         assert execute("SELECT until::text FROM _bemi.walked WHERE period = '2 days'")[0][0][:4] == "2001"
+        # One that was dropped by hand comes back, too.
+        recount()
+        execute(f"DROP TABLE changes_{FIRST.replace('-', '_')}")
+        assert read_lost_months("default") == [FIRST]
+        bemi("import", FIRST)
+        assert read_lost_months("default") == [] == execute(complete)
     finally:
         execute("DELETE FROM _bemi.walked")
 

@@ -24,9 +24,9 @@ from bemi_django.models import Change, DeadLetter
 from bemi_django.retention import months
 from bemi_django.schema import tracking
 from bemi_django.schema.locking import Claim
-from bemi_django.status import log_growth, worker_status
+from bemi_django.status import log_growth, time_limits, worker_status
 from bemi_django.status.baselines import read_baselines
-from bemi_django.status.log_status import read_log
+from bemi_django.status.log_status import read_log, read_lost_months
 from bemi_django.status.recording import problems_of, read_recording
 from bemi_django.status.worker_status import (
     NEVER_RUN,
@@ -36,9 +36,8 @@ from bemi_django.status.worker_status import (
     WorkerStatus,
     lag_seconds,
 )
-from bemi_django.time_travel import past
 from sample_project.todos.models import Todo
-from tests.support.old_months import drop, make, old_months
+from tests.support.old_months import drop, make, moment_in, old_months, write
 from tests.support.pipeline import Pipeline
 from tests.support.polling import until
 from tests.support.project_database import another_session, execute
@@ -194,6 +193,10 @@ def test_tables_are_counted_with_the_reason_why_they_are_not_tracked(
         # A standby that is waited for is away, the log is locked, or the process stands still.
         (WorkerStatus("s", RUNNING, STILL, waited_seconds=30), "nothing has arrived in the log for 300 s"),
         (WorkerStatus("s", RUNNING, STILL, waited_seconds=29), ""),
+        (
+            WorkerStatus("s", RUNNING, STILL._replace(is_being_written=True), "", 1, 301, waited_seconds=30),
+            "the log is 301 s behind",
+        ),
         (WorkerStatus("s", RUNNING, STILL._replace(age=299), waited_seconds=30), ""),
     ],
 )
@@ -236,6 +239,15 @@ def test_the_health_page_shows_how_the_log_grows(
     known = found._replace(months=[found.months[-1]._replace(month="2026-12")])
     monkeypatch.setattr(health_page, "read_growth", lambda alias: known)
     page = admin_client.get(reverse("admin:bemi_django_change_health")).content.decode()
+    # A lock on the log keeps nobody waiting.
+    monkeypatch.setattr(time_limits, "_LIMIT", time_limits._LIMIT.replace("3s", "1ms"))
+    with another_session() as other:
+        other.execute("DELETE FROM changes WHERE false")
+        end = worker_status.read_worker("default").log_end
+        assert end is not None and end.is_being_written
+        other.execute("LOCK TABLE changes IN ACCESS EXCLUSIVE MODE")
+        locked = admin_client.get(reverse("admin:bemi_django_change_health")).content.decode()
+    assert "cannot be read now" in locked and "only a part of the log" not in locked
     assert "a day" in page and '<th scope="row">December 2026</th>' in page
     with translation.override("de"):
         shown = health_page._growth()
@@ -277,19 +289,22 @@ def test_last_month_counts_for_the_forecast_where_clocks_were_put_forward(transa
         drop("2003-03")
 
 
-def test_the_past_begins_with_a_month_of_utc_in_any_session(transactional_db: None) -> None:
-    """Which February has other days than the month before in New York, where it is not March yet."""
-    (month_before,) = re.findall(r"AND %s < (\(.*\))\n", past._OLDEST, re.DOTALL)
-    make("2003-03")
-    try:
-        found = set()
-        for zone in ("UTC", "America/New_York"):
-            execute("SELECT set_config('TimeZone', %s, false)", [zone])
-            found.add(execute(f"SELECT {month_before} = timestamptz '2003-02-01 00:00Z'")[0])
-        assert found == {(True,)}
-    finally:
-        connection.close()
-        drop("2003-03")
+def test_a_lost_month_is_one_of_utc_in_any_session(transactional_db: None) -> None:
+    """March begins in New York when it is UTC's, and has other days than the month after it."""
+    with old_months():
+        write(1, "2003-05")
+        execute("SELECT _bemi.recount_v1(%s, %s)", [moment_in("2003-05")] * 2)
+        execute("DROP TABLE changes_2003_05")
+        try:
+            for zone in ("UTC", "America/New_York", "Pacific/Kiritimati"):
+                execute("SELECT set_config('TimeZone', %s, false)", [zone])
+                assert read_lost_months("default") == ["2003-05"]
+                assert execute(
+                    "SELECT committed_at = '2003-05-31 23:59:59.999999Z' FROM _bemi.incomplete "
+                    "WHERE database = 'shop' AND NOT is_noted"
+                ) == [(True,)]
+        finally:
+            connection.close()
 
 
 def test_the_health_page_tells_of_the_worker_once(

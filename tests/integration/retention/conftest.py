@@ -14,7 +14,7 @@ from bemi_django.schema import tracking
 from tests.support.project_database import execute
 
 NOW = datetime.now(timezone.utc)
-RECORDS = ("completeness", "pruned", "prunings", "retention", "touched", "walked", "handlers")
+RECORDS = ("completeness", "pruned", "prunings", "retention", "touched", "walked", "handlers", "activity")
 
 
 def ago(days: float) -> datetime:

@@ -8,15 +8,19 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
+from bemi_django.checks.log_table import check_log_table
 from bemi_django.exceptions import HistoryError
 from bemi_django.log.blame import blame
 from bemi_django.models import Change
 from bemi_django.retention.pruning import prune
+from bemi_django.status.log_status import read_lost_months
+from bemi_django.status.recording import problems_of, read_recording
 from bemi_django.time_travel import as_of
 from bemi_django.verification.verify import Options, verify
 from tests.integration.retention.conftest import ago
 from tests.shop.models import Category, Product
 from tests.support import roles
+from tests.support.activity import recount
 from tests.support.pipeline import Drain, Pipeline, worker_config
 from tests.support.project_database import execute
 from tests.support.travel import here, settled
@@ -36,10 +40,21 @@ def age(change: Change, days: float) -> None:
     execute("UPDATE changes SET committed_at = %s WHERE id = %s", [ago(days), change.pk])
 
 
-@pytest.mark.parametrize("days", [31, 500], ids=["by rows", "as a month"])
+def detach(days: float) -> None:
+    """Detach a month by hand, and see that it is noticed."""
+    recount()
+    name = f"changes_{ago(days):%Y_%m}"
+    execute(f"ALTER TABLE changes DETACH PARTITION {name}")
+    (problem,) = [line for line in problems_of(read_recording("default")) if "by hand" in line]
+    assert f"{ago(days):%Y-%m};" in problem
+    assert [found.id for found in check_log_table("default")].count("bemi.W024") == 1
+
+
+@pytest.mark.parametrize("how", ["by rows", "as a month", "by hand", "by hand, and made again"])
 def test_each_table_is_complete_from_its_own_moment_on(
-    log: None, drain: Drain, settings: Any, days: int
+    log: None, drain: Drain, settings: Any, how: str
 ) -> None:
+    days = 31 if how == "by rows" else 500
     with settled:
         start = here()
         category = Category.objects.create(name="a")
@@ -48,9 +63,15 @@ def test_each_table_is_complete_from_its_own_moment_on(
         Category.objects.update(name="b")
         created, *_ = drain()
         age(created, days)
-        # What the log still has does not begin so late that a month must have been dropped by hand.
         execute("UPDATE _bemi.checkpoint SET started_at = %s WHERE slot = 'bemi_test'", [ago(days)])
-        assert prune("default", {"command": "test"}).changes == 1
+        if how.startswith("by hand"):
+            detach(days)
+        else:
+            assert prune("default", {"command": "test"}).changes == 1
+        if how.endswith("again"):
+            execute(f"DROP TABLE changes_{ago(days):%Y_%m}")
+            execute("SELECT _bemi.partition_v1(%s)", [ago(days)])
+        assert read_lost_months("default") == [f"{ago(days):%Y-%m}"] * how.startswith("by hand")
         with as_of(middle):
             assert Category.objects.get().name == "a" and Product.objects.count() == 1
         with as_of(start):
@@ -62,13 +83,20 @@ def test_each_table_is_complete_from_its_own_moment_on(
     found = blame(category)
     assert found["name"].change is not None and found["name"].complete_from is None
     complete = found["id"].complete_from
-    assert (
-        found["id"].change is None and complete is not None and abs(complete - ago(days)).total_seconds() < 1
-    )
+    assert found["id"].change is None and complete is not None
+    # Of a month that was detached, nobody knows more than its end.
+    assert 0 <= (complete - ago(days)).total_seconds() < (31 * 86400 if how.startswith("by hand") else 1)
     assert blame(other)["id"].complete_from is None
     output = io.StringIO()
     call_command("bemi", "blame", f"shop.Category:{category.pk}", stdout=output)
     assert "older than what is kept: complete from 20" in output.getvalue()
+    if how.startswith("by hand"):
+        output = io.StringIO()
+        call_command("bemi", "prune", stdout=output)
+        assert f"{ago(days):%Y-%m}: noted as gone" in output.getvalue()
+        assert read_lost_months("default") == []
+        assert blame(category)["id"].complete_from is not None
+        execute(f"DROP TABLE IF EXISTS changes_{ago(days):%Y_%m}")
 
 
 def test_verify_does_not_miss_what_was_removed(log: None, drain: Drain) -> None:

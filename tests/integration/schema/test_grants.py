@@ -16,6 +16,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 
 from bemi_django import conf, on_change
+from bemi_django.checks.log_table import check_log_table
 from bemi_django.exceptions import BemiError, Refused
 from bemi_django.handlers import registry as handlers
 from bemi_django.handlers.dispatch import Dispatcher
@@ -42,7 +43,8 @@ def test_what_the_worker_lacks_is_granted_by_the_line_that_the_refusal_prints(
     """Whatever right of ours was taken from the worker."""
     parameters = roles["bemi_worker"]
     owned = """
-SELECT 'TABLE', o.oid::regclass::text, a.privilege_type FROM pg_class o, aclexplode(o.relacl) a
+SELECT CASE o.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, o.oid::regclass::text, a.privilege_type
+FROM pg_class o, aclexplode(o.relacl) a
 WHERE o.relnamespace = '_bemi'::regnamespace AND a.grantee = 'bemi_worker'::regrole
 UNION ALL
 SELECT 'FUNCTION', o.oid::regprocedure::text, a.privilege_type FROM pg_proc o, aclexplode(o.proacl) a
@@ -51,7 +53,7 @@ WHERE o.pronamespace = '_bemi'::regnamespace AND a.grantee = 'bemi_worker'::regr
     with superuser("roles") as opened, opened.cursor() as cursor:
         cursor.execute(owned)
         rights = cursor.fetchall()
-        assert {kind for kind, _name, _privilege in rights} == {"TABLE", "FUNCTION"}
+        assert {kind for kind, _name, _privilege in rights} == {"TABLE", "VIEW", "FUNCTION"}
         for kind, name, privilege in rights:
             name = name.partition("(")[0]
             refusal = f"permission denied for {kind.lower()} {name.removeprefix('_bemi.')}"
@@ -101,6 +103,14 @@ def test_the_worker_needs_what_grants_prints_and_nothing_more(roles: dict[str, d
         "CREATE TABLE public.x (a int)",
     ):
         assert not may(worker, forbidden), forbidden
+    # As providers do for all tables of a schema.
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE changes ENABLE ROW LEVEL SECURITY; INSERT INTO tool VALUES (2)")
+    assert [found.id for found in check_log_table("default") if "security" in found.msg] == ["bemi.W025"]
+    with pytest.raises(Refused, match="ALTER TABLE public.changes DISABLE ROW LEVEL SECURITY"):
+        Supervisor(WorkerConfig(worker, worker, SLOT, conf.publication())).run(until_current=True)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE changes DISABLE ROW LEVEL SECURITY")
 
 
 def test_what_the_worker_may_not_read_is_no_problem_of_its_probes(

@@ -5,4 +5,5 @@ DROP FUNCTION _bemi.past_form_v1(oid);
 DROP FUNCTION _bemi.past_type_v1(oid);
 DROP FUNCTION _bemi.base_type_v1(oid);
 DROP FUNCTION _bemi.type_v1(oid);
+DROP FUNCTION _bemi.hstores_text_v1(jsonb);
 DROP FUNCTION _bemi.hstore_text_v1(jsonb);

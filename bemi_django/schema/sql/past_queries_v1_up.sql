@@ -14,6 +14,26 @@ AS $function$
         FROM jsonb_each_text(pairs)), '') END
 $function$;
 
+-- Do the same with an array.
+CREATE FUNCTION _bemi.hstores_text_v1(elements jsonb) RETURNS text
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $function$
+BEGIN
+    IF jsonb_typeof(elements) IS DISTINCT FROM 'array' THEN
+        RETURN NULL;
+    END IF;
+    RETURN '{' || coalesce((
+        SELECT string_agg(CASE jsonb_typeof(element)
+            WHEN 'array' THEN _bemi.hstores_text_v1(element)
+            WHEN 'object' THEN
+                '"' || replace(replace(_bemi.hstore_text_v1(element), E'\\', E'\\\\'), '"', E'\\"') || '"'
+            ELSE 'NULL' END, ',' ORDER BY number)
+        FROM jsonb_array_elements(elements) WITH ORDINALITY u (element, number)), '') || '}';
+END
+$function$;
+
 -- Return the name of a type with its schema.
 CREATE FUNCTION _bemi.type_v1(type oid) RETURNS text
 LANGUAGE plpgsql STABLE
@@ -67,8 +87,8 @@ BEGIN
 END
 $function$;
 
--- Return how a value of a type is read from JSON: as 'json', as a 'vector', as an 'hstore', as a field of a 'record', or
--- from its 'text'.
+-- Return how a value of a type is read from JSON: as 'json', as a 'vector', as an 'hstore' or an array of 'hstores', as a
+-- field of a 'record', or from its 'text'.
 CREATE FUNCTION _bemi.past_form_v1(type oid) RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -84,10 +104,12 @@ BEGIN
            -- A cast from text to the type does not do what its input function does.
            t.typtype = 'c' OR (SELECT e.typarray FROM pg_type e WHERE e.oid = t.typelem) = t.oid
            OR EXISTS (SELECT FROM pg_cast k WHERE k.castsource = 'text'::regtype AND k.casttarget = t.oid
-                      AND k.castmethod = 'f') AS is_record
+                      AND k.castmethod = 'f') AS is_record,
+           (SELECT e.typname FROM pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid) AS element
     FROM pg_type t WHERE t.oid = type INTO base;
     RETURN CASE
         WHEN base.typtype = 'd' THEN _bemi.past_form_v1(base.typbasetype)
+        WHEN base.element = 'hstore' THEN 'hstores'
         WHEN base.is_record THEN 'record'
         WHEN type IN ('int2vector'::regtype, 'oidvector'::regtype) THEN 'vector'
         WHEN base.typname = 'hstore' THEN 'hstore'
@@ -290,7 +312,8 @@ BEGIN
                 WHEN col.form = 'vector' THEN
                     format('pg_catalog.translate(%s, ''[],"''::pg_catalog.text, ''''::pg_catalog.text)::%s',
                            format(get_text, json), col.exact)
-                WHEN col.form = 'hstore' THEN format('_bemi.hstore_text_v1(%s)::%s', json, col.exact)
+                WHEN col.form IN ('hstore', 'hstores') THEN
+                    format('_bemi.%s_text_v1(%s)::%s', col.form, json, col.exact)
                 WHEN json = format(get, col.name) THEN
                     format('(c.before OPERATOR(pg_catalog.->>) %L::pg_catalog.text)::%s', col.name, col.exact)
                 ELSE format(get_text, json) || '::' || col.exact

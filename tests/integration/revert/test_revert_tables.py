@@ -551,13 +551,20 @@ CREATE TABLE lab.note (
     id int PRIMARY KEY, text text, slug text, row_version int DEFAULT 1, version int DEFAULT 1,
     closed_at timestamptz
 );
-CREATE FUNCTION lab.keep() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+CREATE FUNCTION lab.count() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
     IF TG_OP = 'UPDATE' THEN NEW.row_version := OLD.row_version + 1; END IF;
-    NEW.slug = lower(NEW.text);
+    RETURN NEW;
+END$$;
+CREATE FUNCTION lab.slug() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+    NEW.slug = lower(NEW.text); RETURN NEW;
+END$$;
+CREATE FUNCTION lab.close() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
     IF NEW.text = 'done' AND OLD.text <> 'done' THEN NEW.closed_at := now(); END IF;
     RETURN NEW;
 END$$;
-CREATE TRIGGER keep BEFORE INSERT OR UPDATE ON lab.note FOR EACH ROW EXECUTE FUNCTION lab.keep();
+CREATE TRIGGER count BEFORE INSERT OR UPDATE ON lab.note FOR EACH ROW EXECUTE FUNCTION lab.count();
+CREATE TRIGGER slug BEFORE INSERT OR UPDATE ON lab.note FOR EACH ROW EXECUTE FUNCTION lab.slug();
+CREATE TRIGGER close BEFORE UPDATE ON lab.note FOR EACH ROW EXECUTE FUNCTION lab.close();
 INSERT INTO lab.note VALUES (1, 'One'), (2, 'Two');
 """
 

@@ -36,6 +36,7 @@ _REFRESH = "SELECT pg_catalog.count(*) FROM _bemi.past_refresh_v1(%s::pg_catalog
 # How many views of the past to make in a transaction, which holds locks on all of them.
 _VIEWS = 500
 _INSUFFICIENT_PRIVILEGE = "42501"
+_OF_ANOTHER = "; run 'manage.py bemi sync' as the owner of the table, or leave it out with BEMI_EXCLUDE"
 # What a statement says that another session has executed meanwhile: the object is there or gone, the row of
 # the catalog has changed, or both have waited for each other.
 _FORESTALLED = ("23505", "40P01", "42704", "42710", "42P01", "XX000")
@@ -157,7 +158,8 @@ def sync_source(
             if not dry_run:
                 batch = _complete(using, relation, batch, lock_timeout, attempts)
         except DatabaseError as error:
-            outcome.failed.append(f"{name}: {str(error).strip().splitlines()[0]}")
+            remedy = _OF_ANOTHER if sqlstate_of(error) == _INSUFFICIENT_PRIVILEGE else ""
+            outcome.failed.append(f"{name}: {str(error).strip().splitlines()[0]}{remedy}")
             continue
         for step in batch:
             done(str(step))

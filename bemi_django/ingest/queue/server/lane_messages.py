@@ -92,8 +92,11 @@ class LaneMessages:
             share = max(_OF_ALL // self._connection.lanes, 1)
             if len(messages) >= min(share, _PREFETCHED):
                 await asyncio.sleep(_FULL)
-            elif not await pull.run(min(share, _FETCHED), _EXPIRES) and not await pull.is_there():
-                return first
+            elif not await pull.run(min(share, _FETCHED), _EXPIRES):
+                if not await pull.is_there():
+                    return first
+                # While no server leads the stream, it answers at once.
+                await asyncio.sleep(_FULL)
 
     async def _consumer(self, first: int) -> str:
         """Let the server keep a consumer that begins at a message, and return its name."""

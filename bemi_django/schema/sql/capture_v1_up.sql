@@ -28,17 +28,18 @@ BEGIN
     -- Hooks of ours send ASCII only, but those of others need not, and UTF-8 alone is sent as it is.
     IF content IS NULL OR last OPERATOR(pg_catalog.<>) '' OR pg_catalog.starts_with(content, '{"SQL"')
         OR pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
-        -- A tracer that writes into what the driver sends puts its own comments in front. In these are no others: a value
-        -- in a comment could be taken for ours.
-        IF content IS NULL AND pg_catalog.starts_with(pg_catalog.current_query(), '/*') THEN
-            query := pg_catalog.substr(pg_catalog.current_query(), 1 OPERATOR(pg_catalog.+) pg_catalog.length(
-                pg_catalog.substring(pg_catalog.left(pg_catalog.current_query(), 8192),
-                    '^(?:/[*](?:[^*/]|[*](?!/)|/(?![*]))*[*]/[[:space:]]*)+(?=/[*]Bemi [{])')));
-            content := pg_catalog.substr(pg_catalog.split_part(query, ' Bemi*/', 1), 8);
-        END IF;
         IF content IS NULL OR pg_catalog.starts_with(content, '{"SQL"') THEN
             <<described>>
             BEGIN
+                -- A tracer that writes into what the driver sends puts its own comments in front. In these are no others: a
+                -- value in a comment could be taken for ours.
+                IF content IS NULL AND pg_catalog.starts_with(pg_catalog.current_query(), '/*') THEN
+                    query := pg_catalog.substr(pg_catalog.current_query(), 1 OPERATOR(pg_catalog.+) pg_catalog.length(
+                        pg_catalog.substring(pg_catalog.left(pg_catalog.current_query(), 8192),
+                            '^(?:/[*](?:[^*/]|[*](?!/)|/(?![*]))*[*]/[[:space:]]*)+(?=/[*]Bemi [{])')));
+                    content := pg_catalog.substr(pg_catalog.split_part(query, ' Bemi*/', 1), 8);
+                    EXIT described WHEN content IS NOT NULL AND NOT pg_catalog.starts_with(content, '{"SQL"');
+                END IF;
                 -- Statements that a driver prepares have the same comment, whatever their text and context.
                 IF content IS NULL OR content OPERATOR(pg_catalog.=) '{"SQL": ""}' THEN
                     statement := pg_catalog.substr(coalesce(query, pg_catalog.current_query()), CASE WHEN content IS NULL THEN 1

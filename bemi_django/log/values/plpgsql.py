@@ -9,22 +9,25 @@ from __future__ import annotations
 import re
 
 # What is no code: texts, names in quotes, comments.
-_QUOTED = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|--[^\n]*|/\*.*?\*/""", re.DOTALL)
+_QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n\r]*|/\*.*?\*/""", re.DOTALL)
 _LOWER_NAME = re.compile(r'"[a-z_][a-z0-9_]*"')
 _PLAIN_NAME = re.compile(r'"[\w ]+"')
-_OPERATION = re.compile(r"'(?:insert|update|delete)'", re.IGNORECASE)
-_ROW = r"(?:row ?)?\(? ?(?:old|new)(?: ?\. ?\*)? ?\)?"
+_OPERATION = re.compile(r"'(?:INSERT|UPDATE|DELETE)'")
+_NEW, _OLD = (rf"(?:row ?)?\(? ?{row}(?: ?\. ?\*)? ?\)?" for row in ("new", "old"))
 #: Conditions that hold at every update that changes something.
 _CONDITION = (
-    rf"\(*(?:{_ROW} is distinct from {_ROW}"
+    rf"\(*(?:{_NEW} is distinct from {_OLD}|{_OLD} is distinct from {_NEW}"
     r"|tg_op = 'update'|tg_op in \('insert', ?'update'\)|tg_op in \('update', ?'insert'\))\)*"
 )
-_ASSIGNMENT = r'new ?\. ?("[\w ]+"|\w+) ?:?= ?([^;]+); ?'
+_COLUMN = r'new ?\. ?("[\w ]+"|\w+)'
+# No blank may be matched in two ways: that would be tried in all combinations.
+_ASSIGNMENT = rf"{_COLUMN} ?:?=([^;]+); ?"
 _FUNCTION = re.compile(
-    r"(?:declare (?:(?!begin\b)[^;]+; ?)+)?begin "
+    r"(?:declare (?P<declared>(?:(?! ?begin\b)[^;]+;)+) ?)?begin "
     rf"(?P<condition>if {_CONDITION} then )?(?P<assignments>(?:{_ASSIGNMENT})+)"
     r"(?(condition)(?:return new ?; )?end if ?; )return new ?; end ?;?"
 )
+_WHOLE_ROW = r"\bnew\b(?! ?\.)|\bnew ?\. ?\*"
 
 
 def always_set(source: str) -> set[str]:
@@ -34,10 +37,16 @@ def always_set(source: str) -> set[str]:
         source: The body of a function in PL/pgSQL (``pg_proc.prosrc``).
     """
     function = _FUNCTION.fullmatch(_readable(source))
-    if function is None:
+    if function is None or re.search(r"\bnew\b", function["declared"] or ""):
         return set()
-    assigned = re.findall(_ASSIGNMENT, function["assignments"])
-    return {column.strip('"') for column, value in assigned if _is_own(column, value)}
+    # The columns from whose given values each is set.
+    given: dict[str, set[str]] = {}
+    for column, value in re.findall(_ASSIGNMENT, function["assignments"]):
+        read = set() if _is_counted(column, value) else set(re.findall(rf"\b{_COLUMN}", value))
+        if re.search(_WHOLE_ROW, value):
+            read.add("*")
+        given[column] = set().union(*(given.get(one, {one}) for one in read))
+    return {column.strip('"') for column, columns in given.items() if not columns & {column, "*"}}
 
 
 def is_always(condition: str) -> bool:
@@ -45,13 +54,11 @@ def is_always(condition: str) -> bool:
     return re.fullmatch(_CONDITION, _readable(condition)) is not None
 
 
-def _is_own(column: str, value: str) -> bool:
-    """Tell whether a value does not depend on the one that was given, or only counts on from it."""
-    given = rf"new ?\. ?{re.escape(column)}(?![\w\"])"
-    if re.fullmatch(rf"(?:coalesce ?\( ?{given} ?, ?\d+ ?\)|{given}) ?\+ ?\d+", value.strip()):
-        return True
-    # The whole row has the column, too.
-    return not re.search(rf"\bnew\b(?! ?\.)|\bnew ?\. ?\*|\b{given}", value)
+def _is_counted(column: str, value: str) -> bool:
+    """Tell whether a column only counts on from what it was given."""
+    given = rf"new ?\. ?{re.escape(column)}"
+    counted = rf"(?:coalesce ?\( ?{given} ?, ?\d+ ?\)|{given}) ?\+ ?\d+"
+    return re.fullmatch(counted, value.strip()) is not None
 
 
 def _readable(source: str) -> str:
@@ -73,4 +80,5 @@ def _kept(quoted: str) -> str:
             return quoted[1:-1]
         # No statement has an empty name.
         return quoted if _PLAIN_NAME.fullmatch(quoted) else ";;"
-    return " "
+    # A comment in a comment goes on behind its end.
+    return ";;" if "/*" in quoted[2:] and quoted.startswith("/*") else " "

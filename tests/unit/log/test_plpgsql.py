@@ -37,10 +37,25 @@ from bemi_django.log.values.plpgsql import always_set, is_always
         ('new.u := "a; b";', set()),
         ("begin new.u := 1; exception when others then new.b := 2; end;", set()),
         ("for i in 1..2 loop new.u := now(); end loop;", set()),
+        ("new.tmp := new.u; new.u := lower(new.tmp); new.w := new.z;", {"tmp", "w"}),
+        ("new.tmp := row(new.*); new.u := new.tmp::text; new.w := 1;", {"w"}),
+        ("new.u := now(); new.u := date(new.u);", {"u"}),
+        ("if tg_op = 'update' then new.u := now(); end if;", set()),
+        ("if old is distinct from old then new.u := now(); end if;", set()),
+        ("new.a := 1 /* /* */ ; new.u := 2 */ ;", set()),
+        ("-- a\rif new.a then\rnew.u := 1; end if;\n", set()),
+        ('new."a""b" := 1;', set()),
+        # What is not read is soon given up.
+        ("declare y int; begin " + "new.u := 1; " * 50 + "perform f(); end;", set()),
     ],
 )
 def test_what_a_function_sets_in_any_case(body: str, expected: set[str]) -> None:
     assert always_set(f"declare x int; begin {body} return new; end") == expected
+
+
+@pytest.mark.parametrize("declared", ["v text := new.u;", "n alias for new;", "v int; " * 50 + "begin;"])
+def test_nothing_is_told_of_a_function_whose_variables_may_have_what_was_given(declared: str) -> None:
+    assert always_set(f"declare {declared} begin new.u := v; return new; end") == set()
 
 
 @pytest.mark.parametrize(

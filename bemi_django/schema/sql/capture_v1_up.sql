@@ -31,12 +31,12 @@ BEGIN
         IF content IS NULL OR pg_catalog.starts_with(content, '{"SQL"') THEN
             <<described>>
             BEGIN
-                -- A tracer that writes into what the driver sends puts its own comments in front. In these are no others: a
-                -- value in a comment could be taken for ours.
+                -- A tracer that writes into what the driver sends puts its own comments in front. In these are no others,
+                -- and the first of ours counts: a value in a comment could be taken for ours.
                 IF content IS NULL AND pg_catalog.starts_with(pg_catalog.current_query(), '/*') THEN
                     query := pg_catalog.substr(pg_catalog.current_query(), 1 OPERATOR(pg_catalog.+) pg_catalog.length(
                         pg_catalog.substring(pg_catalog.left(pg_catalog.current_query(), 8192),
-                            '^(?:/[*](?:[^*/]|[*](?!/)|/(?![*]))*[*]/[[:space:]]*)+(?=/[*]Bemi [{])')));
+                            '^(?:/[*](?:[^*/]|[*](?!/)|/(?![*]))*[*]/[[:space:]]*)+?(?=/[*]Bemi [{])')));
                     content := pg_catalog.substr(pg_catalog.split_part(query, ' Bemi*/', 1), 8);
                     EXIT described WHEN content IS NOT NULL AND NOT pg_catalog.starts_with(content, '{"SQL"');
                 END IF;

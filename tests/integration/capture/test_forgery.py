@@ -218,7 +218,9 @@ TRACED = {
 def test_a_context_behind_the_comments_of_others_is_that_of_the_hook(wal: Contexts, observer: Any) -> None:
     insert = "INSERT INTO note (id) VALUES"
     for number, traced in enumerate(TRACED):
-        observer.execute(f"""{traced}/*Bemi {{"user_id": 7,"SQL": "a"}} Bemi*/ {insert} ('{number}')""")
+        # A comment of the application may be nothing but a value.
+        ours = '/*Bemi {"user_id": 7,"SQL": "a"} Bemi*/'
+        observer.execute(f"{traced}{ours} {FORGED} {insert} ('{number}')")
     observer.execute(f"""/*a*/ /*Bemi {{"SQL": ""}} Bemi*/ {insert} ('{FORGED}')""")
     *found, prepared = wal()
     for context, is_ours in zip(found, TRACED.values(), strict=True):

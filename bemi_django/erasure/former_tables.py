@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from bemi_django import conf
+from bemi_django.erasure.targets.held_values import During
 from bemi_django.erasure.targets.moved_rows import MovedRows
-from bemi_django.erasure.targets.target import During, Target, is_text
+from bemi_django.erasure.targets.target import Target, is_text
 from bemi_django.log.conditions import in_table
 from bemi_django.log.identity import KeySpan, spans_of_last
 from bemi_django.log.object_changes import TableLog

@@ -13,7 +13,7 @@ from bemi_django import conf
 from bemi_django.erasure.related.reused import of_key
 from bemi_django.erasure.related.spellings import spellings_in_events, spellings_of_key
 from bemi_django.erasure.targets.moved_rows import MovedRows
-from bemi_django.erasure.targets.target import Target, is_text
+from bemi_django.erasure.targets.target import HAVING_VALUES, Target, is_text
 from bemi_django.exceptions import BemiError
 from bemi_django.log.conditions import in_table
 from bemi_django.log.identity import RowLog, key_spans
@@ -45,6 +45,7 @@ def targets_of_instance(instance: models.Model, alias: str, archive: Location | 
     if not has_logged_key(instance):
         # Other rows may have the same value in what the model calls its key.
         schema, table = places[0][1:]
+        _require_keys(places[0])
         raise BemiError(
             f"the primary key of {schema}.{table} is not that of {own[0].__name__}: name the row by the key "
             f"that the log has, as {schema}.{table}:KEY"
@@ -63,7 +64,11 @@ def target_of_key(place: Place, key: str, alias: str, archive: Location | None =
         key: A key of the row, as the log has it.
         alias: Alias of the database of the table.
         archive: The archive, if its months count.
+
+    Raises:
+        BemiError: The log has no keys of the table's rows.
     """
+    _require_keys(place)
     log = Change.objects.using(conf.destination()).filter(in_table(place))
     own = key_columns(place, alias)
     key = _as_logged(log, place, key, alias)
@@ -84,6 +89,17 @@ def target_of_key(place: Place, key: str, alias: str, archive: Location | None =
     )
     texts = [each for each in keys if is_text(log, own, each) or (archived and archived.has_text(own, each))]
     return Target(place, own, spans, texts=tuple(texts), key=own)
+
+
+def _require_keys(place: Place) -> None:
+    log = Change.objects.using(conf.destination()).filter(in_table(place), operation__in=HAVING_VALUES)
+    if log.exists() and not log.filter(primary_key__isnull=False).exists():
+        name = f"{place.schema}.{place.table}"
+        raise BemiError(
+            f"{name} has no primary key, so the log does not tell which changes are of one row. If its rows "
+            f"refer to others, name the row that they refer to, and --related {name}; all changes of the "
+            "table go by BEMI_RETENTION and 'manage.py bemi prune'"
+        )
 
 
 def _as_logged(log: Any, place: Place, key: str, alias: str) -> str:

@@ -11,7 +11,7 @@ from bemi_django.archive.manifest import Manifest
 from bemi_django.archive.part import Part, read_rows
 from bemi_django.archive.row_format import decoders_of, row_of, values_of
 from bemi_django.erasure.rewriting import StoredChange
-from bemi_django.erasure.targets.sides import holding_sides, is_in_span, sides_of
+from bemi_django.erasure.targets.sides import holding_sides, sides_of
 from bemi_django.erasure.targets.target import HAVING_VALUES, SIDES, Target
 from bemi_django.ingest.destination.sealing import SEALED_COLUMNS
 from bemi_django.log.conditions import ERASED_SIDES
@@ -110,9 +110,7 @@ class ArchivedChange:
         return {side: loads(self[side].decode()) for side in SIDES}
 
     def _may_be_of(self, target: Target) -> bool:
-        if any(is_in_span(span, self._id, self.text("primary_key")) for span in target.spans):
-            return True
-        if any(half.change == self._id for half in target.halves):
+        if target.is_in_span(self._id, self.text("primary_key")) or target.halves_of(self._id):
             return True
         refers = target.values or target.during
         return bool(refers) and bool(holding_sides(target, self._id, self._images))

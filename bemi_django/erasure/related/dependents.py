@@ -13,8 +13,9 @@ from bemi_django.erasure.related.references import BelongingColumns, belonging_v
 from bemi_django.erasure.related.reused import Holding, of_key, times_of
 from bemi_django.erasure.related.spellings import Spellings
 from bemi_django.erasure.related.unattached import unattached
+from bemi_django.erasure.targets.held_values import During, joined
 from bemi_django.erasure.targets.shared_rows import keys_of, shared_keys, timed_keys
-from bemi_django.erasure.targets.target import During, Target, texts_like_numbers
+from bemi_django.erasure.targets.target import Target, texts_like_numbers
 from bemi_django.exceptions import BemiError
 from bemi_django.log.belongings import generic_belongings, unconstrained
 from bemi_django.log.live.live_tables import read_references
@@ -125,7 +126,7 @@ class Dependents:
             if each.child == place
             for names in named_columns(place, each.columns)
         ]
-        every = [*values, *(each for each in present if each not in values)]
+        every = joined(values, present)
         rows = unattached(place, every, columns)
         self.passed[target.name] = self.passed.get(target.name, frozenset()) | rows.passed
         named = dict.fromkeys([*map(tuple, every), *columns])

@@ -8,13 +8,15 @@ from itertools import product
 from operator import or_
 from typing import Any, NamedTuple
 
-from django.db.models import Q
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
 
 from bemi_django import conf
 from bemi_django.erasure.related.reused import Holding, of_key, times_of
 from bemi_django.erasure.related.spellings import Spellings
+from bemi_django.erasure.targets.held_values import During, holding, joined
 from bemi_django.erasure.targets.shared_rows import own_times
-from bemi_django.erasure.targets.target import During, Target, holding, may_be_key, values_of_key
+from bemi_django.erasure.targets.target import Target, may_be_key, values_of_key
 from bemi_django.log.conditions import in_table, value_of
 from bemi_django.log.live.name_catalog import column_names
 from bemi_django.log.lossless_json import dumps
@@ -51,45 +53,41 @@ def belonging_values(parent: Target, reference: BelongingColumns, shared: Collec
         shared: The keys of rows of the parent that were of others as well.
     """
     lasting, during = [], list(_times_of_shared(parent, reference, shared))
+    children = list(named_columns(reference.child, reference.columns))
     for value in _seen(parent, reference, shared):
         times = _times(parent, reference, value)
         if times == [Holding()]:
             lasting.append(value)
         else:
-            referring = list(_referring(reference, [value]))
+            referring = list(_referring(reference, [value], children))
             during += [During(values, *time) for time, values in product(times, referring)]
-    return ReferringValues(tuple(_referring(reference, lasting)), tuple(during))
+    return ReferringValues(tuple(_referring(reference, lasting, children)), tuple(during))
 
 
 def _times_of_shared(
     parent: Target, reference: BelongingColumns, shared: Collection[str]
 ) -> Iterator[During]:
     parents = list(named_columns(parent.place, reference.parent_columns))
-    for key in sorted(shared):
-        for time in own_times(parent, key):
-            found: list[tuple[Any, ...]] = []
-            for names, image in product(parents, time.images):
-                values = tuple(image.get(name) for name in names)
-                if None not in values and values not in found:
-                    found.append(values)
-            for referring in _referring(reference, found):
-                yield During(referring, *time[:3])
+    children = list(named_columns(reference.child, reference.columns))
+    for time in own_times(parent, shared):
+        found: list[tuple[Any, ...]] = []
+        for names, image in product(parents, time.images):
+            values = tuple(image.get(name) for name in names)
+            if None not in values and values not in found:
+                found.append(values)
+        for referring in _referring(reference, found, children):
+            yield During(referring, *time[:3])
 
 
 def _seen(parent: Target, reference: BelongingColumns, shared: Collection[str]) -> list[tuple[Any, ...]]:
-    seen: list[tuple[Any, ...]] = []
-    for values in (
-        *_values_of_keys(parent, reference, shared),
-        *_logged_values(parent, reference, shared),
-    ):
-        if None not in values and values not in seen:
-            seen.append(values)
-    return seen
+    found = joined(_values_of_keys(parent, reference, shared), _logged_values(parent, reference, shared))
+    return [values for values in found if None not in values]
 
 
-def _referring(reference: BelongingColumns, seen: list[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+def _referring(
+    reference: BelongingColumns, seen: list[tuple[Any, ...]], children: Collection[tuple[str, ...]]
+) -> Iterator[dict[str, Any]]:
     """Yield values, and other spellings of them, by all names of the columns that have them."""
-    children = list(named_columns(reference.child, reference.columns))
     if reference.spellings is not None:
         seen = [*seen, *dict.fromkeys(reference.spellings.of(list(seen), children))]
     for values in seen:
@@ -116,11 +114,13 @@ def _logged_values(
     parent: Target, reference: BelongingColumns, shared: Collection[str]
 ) -> Iterator[tuple[Any, ...]]:
     log = Change.objects.using(conf.destination()).filter(parent.condition).order_by()
-    log = log.exclude(primary_key__in=shared) if shared else log
+    former = Coalesce("previous_primary_key", "primary_key")
     for names in named_columns(parent.place, reference.parent_columns):
-        for side in ("before", "after"):
+        for side, key in (("before", former), ("after", F("primary_key"))):
             columns = {f"value_{number}": value_of(side, name) for number, name in enumerate(names)}
-            yield from log.annotate(**columns).values_list(*columns).distinct()
+            # A row had another key before, or has another one since, in which it is no other's.
+            own = log.alias(key_then=key).filter(Q(key_then__isnull=True) | ~Q(key_then__in=shared))
+            yield from own.annotate(**columns).values_list(*columns).distinct()
 
 
 def named_columns(place: Place, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:

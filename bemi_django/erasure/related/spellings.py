@@ -6,6 +6,7 @@ Columns of the type citext, of a collation that does not tell letters apart, and
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -86,12 +87,13 @@ class Spellings:
             found: Values of the columns of the child; read only if its types take several texts for equal.
             values: Values of the columns of the parent.
         """
-        if not values or not self._may_differ():
+        if not values or not self._may_differ:
             return
         others = (each for each in found if each not in values)
         while batch := list(islice(others, _BATCH)):
             yield from self._equal(batch, list(values))
 
+    @cached_property
     def _may_differ(self) -> bool:
         with row_session(self._alias) as cursor:
             cursor.execute(_MAY_DIFFER, [*self._reference.child, list(self._reference.columns)])

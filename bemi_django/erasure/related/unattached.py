@@ -13,8 +13,9 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from bemi_django import conf
-from bemi_django.erasure.targets.sides import holds_any, refers
-from bemi_django.erasure.targets.target import HAVING_VALUES, Half, holding
+from bemi_django.erasure.targets.held_values import During, HeldValues, holding_any
+from bemi_django.erasure.targets.sides import refers
+from bemi_django.erasure.targets.target import HAVING_VALUES, Half
 from bemi_django.log.conditions import ERASED_SIDES, in_table
 from bemi_django.log.identity import KeySpan
 from bemi_django.log.places import Place
@@ -92,7 +93,8 @@ class _Rows:
     def __init__(
         self, place: Place, values: Sequence[Mapping[str, Any]], references: Sequence[tuple[str, ...]]
     ) -> None:
-        self._values = values
+        self._values = [During(each) for each in values]
+        self._held = HeldValues(self._values)
         self._references = list(dict.fromkeys([*map(tuple, values), *references]))
         log = Change.objects.using(conf.destination()).filter(in_table(place))
         # Rows of a table without a key cannot be told apart.
@@ -104,18 +106,17 @@ class _Rows:
         spans: dict[KeySpan, None] = {}
         passed: set[str] = set()
         halves: dict[Half, None] = {}
-        for each in self._values:
-            before, after = holding("before", each), holding("after", each)
-            moves = self._log.filter(before & ~after | after & ~before, operation="UPDATE")
-            for step in _steps(moves.order_by("id")):
-                is_leaving = self._is_theirs(step.before)
-                # Otherwise the object has got another key.
-                if is_leaving != self._is_theirs(step.after):
-                    found, is_passed, half = self._later(step) if is_leaving else self._earlier(step)
-                    spans.update(dict.fromkeys(found))
-                    halves.update(dict.fromkeys([half] if half else ()))
-                    if is_passed:
-                        passed.add(step.key)
+        having = holding_any("before", self._values) | holding_any("after", self._values)
+        moves = self._log.filter(having, operation="UPDATE") if self._values else self._log.none()
+        for step in _steps(moves.order_by("id")):
+            is_leaving = self._is_theirs(step.before)
+            # Otherwise the object has got another key.
+            if is_leaving != self._is_theirs(step.after):
+                found, is_passed, half = self._later(step) if is_leaving else self._earlier(step)
+                spans.update(dict.fromkeys(found))
+                halves.update(dict.fromkeys([half] if half else ()))
+                if is_passed:
+                    passed.add(step.key)
         return Unattached(tuple(spans), frozenset(passed), tuple(halves))
 
     def _later(self, left: FollowedChange) -> tuple[list[KeySpan], bool, Half | None]:
@@ -187,7 +188,7 @@ class _Rows:
                     break
 
     def _is_theirs(self, image: Mapping[str, Any]) -> bool:
-        return holds_any(image, self._values)
+        return any(self._held.of(image))
 
     def _attached(self, *images: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Return the first of a row's images that refers to anything, or may do so."""

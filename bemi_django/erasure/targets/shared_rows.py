@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db.models import Q
 
 from bemi_django import conf
-from bemi_django.erasure.targets.sides import holds_any, is_in_span, sides_of
-from bemi_django.erasure.targets.target import HAVING_VALUES, SIDES, Target, holding
+from bemi_django.erasure.targets.held_values import During, holding_any
+from bemi_django.erasure.targets.sides import sides_of
+from bemi_django.erasure.targets.target import HAVING_VALUES, SIDES, Target
 from bemi_django.log.conditions import in_table
 from bemi_django.models import Change
 from bemi_django.wire.ids import change_id, first_id, sequence_in
@@ -76,26 +77,31 @@ def shared_keys(target: Target, keys: Collection[str]) -> set[str]:
 
 def timed_keys(target: Target) -> set[str]:
     """Return the keys of rows that have referred for some time only to what belonged to a target's object."""
+    timed = [During(each.values) for each in target.during if each.start is not None or each.end is not None]
+    if not timed:
+        return set()
     log = Change.objects.using(conf.destination()).filter(in_table(target.place), operation__in=_OF_ROWS)
-    found: set[str | None] = set()
-    for each in target.during:
-        if each.start is not None or each.end is not None:
-            rows = log.filter(holding("before", each.values) | holding("after", each.values)).order_by()
-            for pair in rows.values_list("primary_key", "previous_primary_key").distinct():
-                found.update(pair)
-    return {key for key in found if key is not None}
+    rows = log.filter(holding_any("before", timed) | holding_any("after", timed)).order_by()
+    pairs = rows.values_list("primary_key", "previous_primary_key").distinct()
+    return {key for pair in pairs for key in pair if key is not None}
 
 
-def own_times(target: Target, key: str) -> Iterator[OwnTime]:
-    """Yield the times in which a row with a key was of a target's object.
+def own_times(target: Target, keys: Collection[str]) -> Iterator[OwnTime]:
+    """Yield the times in which rows with some keys were of a target's object.
 
-    What it refers to may come to the object, or leave it, between two of its changes.
+    What a row refers to may come to the object, or leave it, between two of its changes.
 
     Args:
         target: The target.
-        key: The key.
+        keys: The keys.
     """
-    segments = list(_segments(target, key))
+    wanted = sorted(keys)
+    for start in range(0, len(wanted), _CHUNK):
+        for key, changes in _by_key(target, wanted[start : start + _CHUNK]).items():
+            yield from _times_of_row(target, list(_segments(target, key, changes)))
+
+
+def _times_of_row(target: Target, segments: Sequence[_Segment]) -> Iterator[OwnTime]:
     start: Since | None = None
     images: list[dict[str, Any]] = []
     for number, segment in enumerate(segments):
@@ -133,18 +139,31 @@ class _Segment(NamedTuple):
     is_itself: bool
 
 
-def _segments(target: Target, key: str) -> Iterator[_Segment]:
-    of_key = Q(primary_key=key) | Q(previous_primary_key=key)
-    log = Change.objects.using(conf.destination()).filter(in_table(target.place) & of_key)
+#: A change of a row, and its sides that are about an object.
+_Known = tuple[Change, frozenset[str]]
+
+
+def _by_key(target: Target, keys: Collection[str]) -> dict[str, list[_Known]]:
+    """Return the changes of rows with some keys, by key."""
+    of_keys = Q(primary_key__in=keys) | Q(previous_primary_key__in=keys)
+    log = Change.objects.using(conf.destination()).filter(in_table(target.place) & of_keys)
     own = set(log.filter(target.condition).order_by().values_list("pk", flat=True))
-    last = None
+    found: dict[str, list[_Known]] = {key: [] for key in keys}
     for change in log.filter(operation__in=_OF_ROWS).order_by("id").iterator(_CHUNK):
-        known = sides_of_change(target, change) if change.pk in own else frozenset()
+        sides = sides_of_change(target, change) if change.pk in own else frozenset[str]()
+        for key in {change.primary_key, change.previous_primary_key} & found.keys():
+            found[str(key)].append((change, sides))
+    return found
+
+
+def _segments(target: Target, key: str, changes: Iterable[_Known]) -> Iterator[_Segment]:
+    last = None
+    for change, known in changes:
         # A change of the key has one side under each.
         is_moved = change.previous_primary_key is not None
         here = {"after" if change.primary_key == key else "before"} if is_moved else {*SIDES}
         sides = known & here
-        is_itself = any(is_in_span(span, change.pk, key) for span in target.spans)
+        is_itself = target.is_in_span(change.pk, key)
         is_new = change.operation == "CREATE"
         if last is None and not is_new and "before" in here:
             # It was there before the log.
@@ -164,8 +183,8 @@ def _segments(target: Target, key: str) -> Iterator[_Segment]:
 
 def _windows(target: Target, segment: _Segment) -> list[OwnWindow] | None:
     """Return the times in which a row was of the object as it was; None for all of the time."""
-    timed = [each for each in target.during if holds_any(segment.image, [each.values])]
-    is_whole = segment.is_itself or holds_any(segment.image, target.values)
+    timed = list(target.timed.of(segment.image))
+    is_whole = segment.is_itself or any(target.always.of(segment.image))
     if segment.is_own and (is_whole or not timed):
         return None
     return [(each.start, each.end, each.side) for each in timed]

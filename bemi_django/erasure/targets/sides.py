@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID
 
 from bemi_django.erasure.targets.target import SIDES, Target
-from bemi_django.log.identity import KeySpan
 
 
 def sides_of(
@@ -25,9 +24,9 @@ def sides_of(
         images: The row by side, ``before`` and ``after``.
     """
     whole = frozenset(SIDES)
-    if any(is_in_span(span, change_id, key) for span in target.spans):
+    if target.is_in_span(change_id, key):
         return whole
-    found = {half.side for half in target.halves if half.change == change_id}
+    found = {*target.halves_of(change_id)}
     is_known = bool(found)
     found |= holding_sides(target, change_id, images)
     others = whole - found
@@ -38,19 +37,16 @@ def sides_of(
 
 def holding_sides(target: Target, change_id: UUID, images: Mapping[str, Mapping[str, Any]]) -> set[str]:
     """Return the sides of a change that have values which refer to the object of a target."""
-    found = set()
-    for side in SIDES:
-        during = (each.values for each in target.during if each.includes(change_id, side))
-        if holds_any(images[side], (*target.values, *during)):
-            found.add(side)
+    found = {side for side in SIDES if any(target.always.of(images[side]))}
+    before, after = (list(target.timed.of(images[side])) for side in SIDES)
+    if any(each.side != "after" and each.includes(change_id) for each in before):
+        found.add("before")
+    for each in after:
+        # What the change has left as it was refers to what it has referred to before.
+        side = "before" if each in before else "after"
+        if each.side in ("", side) and each.includes(change_id):
+            found.add("after")
     return found
-
-
-def holds_any(image: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> bool:
-    """Return whether a row has all values of one of several."""
-    return any(
-        all(column in image and image[column] == value for column, value in values.items()) for values in rows
-    )
 
 
 def refers(image: Mapping[str, Any], references: Iterable[Sequence[str]]) -> bool:
@@ -59,12 +55,3 @@ def refers(image: Mapping[str, Any], references: Iterable[Sequence[str]]) -> boo
     return bool(image) and (
         not known or any(all(image[name] is not None for name in names) for names in known)
     )
-
-
-def is_in_span(span: KeySpan, change_id: UUID, key: str | None) -> bool:
-    """Return whether a change is one of a row under a key."""
-    if key != span.key:
-        return False
-    if span.start is not None and (change_id <= span.start if span.is_open else change_id < span.start):
-        return False
-    return (span.end is None or change_id < span.end) and change_id not in span.others

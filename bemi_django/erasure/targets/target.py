@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import reduce
+from functools import cached_property, reduce
 from operator import or_
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import BooleanField, Func, Q
-from django.db.models.functions import Coalesce
+from django.db.models import Q
 
-from bemi_django.log.conditions import ERASED_SIDES, as_jsonb, in_span, in_table, is_erased, value_of
+from bemi_django.erasure.targets.held_values import During, HeldValues, holding_any, joined
+from bemi_django.log.conditions import ERASED_SIDES, as_jsonb, in_span, in_table, is_erased
 from bemi_django.log.identity import KeySpan
 from bemi_django.log.lossless_json import loads
 from bemi_django.log.places import Place
@@ -35,25 +35,7 @@ class Half(NamedTuple):
     side: str
 
 
-class During(NamedTuple):
-    """Values that refer to an object from a change on, and before another one, as ids; None for no bound.
-
-    They refer to a row that belonged to the object then. ``side`` is that of changes for which this holds,
-    ``""`` for both.
-    """
-
-    values: Mapping[str, Any]
-    start: UUID | None = None
-    end: UUID | None = None
-    side: str = ""
-
-    def includes(self, change: UUID, side: str) -> bool:
-        """Return whether a side of a change is within the time."""
-        is_within = (self.start is None or change >= self.start) and (self.end is None or change < self.end)
-        return is_within and self.side in ("", side)
-
-
-class Target(NamedTuple):
+class _Fields(NamedTuple):
     """Changes of a table: of one row by its keys, of rows by values in them, or both.
 
     Attributes:
@@ -81,6 +63,10 @@ class Target(NamedTuple):
     halves: tuple[Half, ...] = ()
     during: tuple[During, ...] = ()
     present: Place | None = None
+
+
+class Target(_Fields):
+    """Changes of a table: of one row by its keys, of rows by values in them, or both."""
 
     @property
     def name(self) -> str:
@@ -119,57 +105,71 @@ class Target(NamedTuple):
         known = [half.change for half in self.halves if half.side == side]
         return self._of_row | self._holding(side) | Q(pk__in=known)
 
+    @cached_property
+    def always(self) -> HeldValues:
+        """What refers to the object all of the time."""
+        return HeldValues(map(During, self.values))
+
+    @cached_property
+    def timed(self) -> HeldValues:
+        """What refers to the object for a time."""
+        return HeldValues(self.during)
+
+    def is_in_span(self, change: UUID, key: str | None) -> bool:
+        """Return whether a change is one of its row under a key."""
+        return any(_is_in(span, change) for span in self._spans_of.get(key, ()))
+
+    def halves_of(self, change: UUID) -> Collection[str]:
+        """Return the sides of a change that are known to be about the object."""
+        return self._halves_of.get(change, ())
+
+    @cached_property
+    def _spans_of(self) -> Mapping[str | None, list[KeySpan]]:
+        found: dict[str | None, list[KeySpan]] = {}
+        for span in self.spans:
+            found.setdefault(span.key, []).append(span)
+        return found
+
+    @cached_property
+    def _halves_of(self) -> Mapping[UUID, list[str]]:
+        found: dict[UUID, list[str]] = {}
+        for half in self.halves:
+            found.setdefault(half.change, []).append(half.side)
+        return found
+
     @property
     def _of_row(self) -> Q:
         return reduce(or_, map(in_span, self.spans), Q(pk__in=[]))
 
     def _holding(self, side: str) -> Q:
-        found = reduce(or_, (holding(side, each) for each in self.values), Q(pk__in=[]))
-        for each in (one for one in self.during if one.side in ("", side)):
-            start = Q() if each.start is None else Q(pk__gte=each.start)
-            end = Q() if each.end is None else Q(pk__lt=each.end)
-            found |= start & end & holding(side, each.values)
-        return found
+        timed = {name: [each for each in self.during if each.side == name] for name in ("", *SIDES)}
+        found = holding_any(side, (*map(During, self.values), *timed[""]))
+        if side == "before":
+            return found | holding_any(side, timed["before"])
+        # What a change has left as it was refers to what it has referred to before.
+        kept = holding_any(side, timed["before"], is_kept=True)
+        return found | kept | holding_any(side, timed["after"], is_kept=False)
 
     def joined(self, other: Target) -> Target:
         """Return the changes of both, which are of one table."""
-        values = [*self.values, *(each for each in other.values if each not in self.values)]
         kept = dict.fromkeys((*self.kept, *other.kept))
         texts = dict.fromkeys((*self.texts, *other.texts))
         return self._replace(
             kept=tuple(kept),
             spans=tuple(dict.fromkeys((*self.spans, *other.spans))),
-            values=tuple(values),
+            values=tuple(joined(self.values, other.values)),
             reasons=tuple(dict.fromkeys((*self.reasons, *other.reasons))),
             texts=tuple(texts),
             references=tuple(dict.fromkeys((*self.references, *other.references))),
             halves=tuple(dict.fromkeys((*self.halves, *other.halves))),
-            during=(*self.during, *(each for each in other.during if each not in self.during)),
+            during=tuple(joined(self.during, other.during)),
         )
 
 
-class _IsSame(Func):
-    """Whether two values of jsonb are equal."""
-
-    template = "(%(expressions)s)"
-    arg_joiner = " OPERATOR(pg_catalog.=) "
-    output_field = BooleanField()
-
-
-def holding(side: str, values: Mapping[str, Any]) -> Q:
-    """Return the condition for changes whose ``before`` or ``after`` has values.
-
-    Args:
-        side: ``"before"`` or ``"after"``.
-        values: The values by column.
-    """
-    wanted = as_jsonb(values)
-    condition = Q(**{f"{side}__contains": wanted})
-    for column, value in values.items():
-        if isinstance(value, (dict, list)):
-            # It may contain others.
-            condition &= Q(Coalesce(_IsSame(value_of(side, column), value_of(wanted, column)), False))
-    return condition
+def _is_in(span: KeySpan, change: UUID) -> bool:
+    if span.start is not None and (change <= span.start if span.is_open else change < span.start):
+        return False
+    return (span.end is None or change < span.end) and change not in span.others
 
 
 def looks_like_number(text: str) -> bool:

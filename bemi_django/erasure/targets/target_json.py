@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
-from bemi_django.erasure.targets.target import During, Half, Target
+from bemi_django.erasure.targets.held_values import During
+from bemi_django.erasure.targets.target import Half, Target
 from bemi_django.log.identity import KeySpan
 from bemi_django.log.places import Place
 

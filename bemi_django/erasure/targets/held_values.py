@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from functools import reduce
 from operator import or_
 from typing import Any, NamedTuple
@@ -18,28 +19,23 @@ from bemi_django.log.lossless_json import dumps
 #: So many values are asked for one by one: an index on values of rows, if there is one, has them.
 _FEW = 8
 
-# Equal numbers may be printed with more or fewer zeros.
-_KEY = """(SELECT pg_catalog.string_agg(CASE pg_catalog.jsonb_typeof(p.value)
-    WHEN 'number' THEN pg_catalog.trim_scale(
-        (p.value OPERATOR(pg_catalog.#>>) '{{}}'::pg_catalog.text[])::pg_catalog.numeric)::pg_catalog.text
-    ELSE p.value::pg_catalog.text END, ',' ORDER BY p.number)
-FROM pg_catalog.jsonb_array_elements({array}) WITH ORDINALITY p (value, number))"""
-_IS_ONE = "{array} OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.jsonb[])"
+# Equal numbers may be printed with more or fewer zeros. The length tells where a text ends.
+_KEY = """CASE pg_catalog.jsonb_typeof({value})
+    WHEN 'number' THEN pg_catalog.concat('n', pg_catalog.trim_scale(
+        ({value} OPERATOR(pg_catalog.#>>) '{{}}'::pg_catalog.text[])::pg_catalog.numeric), ';')
+    WHEN 'string' THEN pg_catalog.concat(
+        's', pg_catalog.length({value} OPERATOR(pg_catalog.#>>) '{{}}'::pg_catalog.text[]), ':',
+        {value} OPERATOR(pg_catalog.#>>) '{{}}'::pg_catalog.text[])
+    ELSE {value}::pg_catalog.text END"""
+_IS_ONE = "pg_catalog.jsonb_build_array({columns}) OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.jsonb[])"
 # The times are looked up by values, and not one after the other.
 _IS_IN_TIME = """EXISTS (
-    SELECT FROM pg_catalog.jsonb_array_elements((
-        SELECT pg_catalog.jsonb_object_agg(g.key, g.times) FROM (
-            SELECT {key_of_value} AS key,
-                pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(w.since, w.until)) AS times
-            FROM ROWS FROM (
-                pg_catalog.unnest(%s::pg_catalog.jsonb[]), pg_catalog.unnest(%s::pg_catalog.uuid[]),
-                pg_catalog.unnest(%s::pg_catalog.uuid[])) w (value, since, until)
-            GROUP BY 1) g)
-        OPERATOR(pg_catalog.->) {key}) t (bounds)
+    SELECT FROM pg_catalog.jsonb_array_elements(
+        %s::pg_catalog.jsonb OPERATOR(pg_catalog.->) pg_catalog.concat({keys})) t (bounds)
     CROSS JOIN LATERAL (SELECT (t.bounds OPERATOR(pg_catalog.->>) 0)::pg_catalog.uuid,
                                (t.bounds OPERATOR(pg_catalog.->>) 1)::pg_catalog.uuid) b (since, until)
-    WHERE (b.since IS NULL OR {id} OPERATOR(pg_catalog.>=) b.since)
-        AND (b.until IS NULL OR {id} OPERATOR(pg_catalog.<) b.until))"""
+    WHERE COALESCE({id} OPERATOR(pg_catalog.>=) b.since, true)
+        AND COALESCE({id} OPERATOR(pg_catalog.<) b.until, true))"""
 
 
 class During(NamedTuple):
@@ -91,19 +87,28 @@ class _HoldsOneOf(Func):
     def as_sql(self, compiler: Any, connection: Any, **_: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
         """Return the statement, which compares each value once."""
         id, *columns = (compiler.compile(each) for each in self.source_expressions)
-        array = f"pg_catalog.jsonb_build_array({', '.join(sql for sql, _ in columns)})"
-        of_array = [parameter for _, parameters in columns for parameter in parameters]
+        of_columns = [parameter for _, parameters in columns for parameter in parameters]
         values = [dumps(list(each.values.values())) for each in self._held]
-        sql, given = _IS_ONE.format(array=array), [*of_array, values]
+        sql = _IS_ONE.format(columns=", ".join(sql for sql, _ in columns))
+        given = [*of_columns, values]
         if any(each.start is not None or each.end is not None for each in self._held):
-            starts, ends = (
-                [_text(each.start) for each in self._held],
-                [_text(each.end) for each in self._held],
-            )
-            key, key_of_value = _KEY.format(array=array), _KEY.format(array="w.value")
-            sql = f"({sql} AND {_IS_IN_TIME.format(key=key, key_of_value=key_of_value, id=id[0])})"
-            given += [values, starts, ends, *of_array, *id[1], *id[1]]
+            times: dict[str, list[Any]] = {}
+            for each in self._held:
+                key = "".join(map(_key, each.values.values()))
+                times.setdefault(key, []).append([_text(each.start), _text(each.end)])
+            keys = [(_KEY.format(value=sql), [*parameters] * 5) for sql, parameters in columns]
+            sql = f"({sql} AND {_IS_IN_TIME.format(keys=', '.join(sql for sql, _ in keys), id=id[0])})"
+            given += [dumps(times), *(one for _, parameters in keys for one in parameters), *id[1], *id[1]]
         return f"({sql})", given
+
+
+def _key(value: Any) -> str:
+    """Return what PostgreSQL makes of a value, too, to look up its times."""
+    if isinstance(value, str):
+        return f"s{len(value)}:{value}"
+    if isinstance(value, bool):
+        return dumps(value)
+    return f"n{Decimal(str(value)).normalize():f};"
 
 
 def holding_any(side: str, held: Iterable[During], *, is_kept: bool | None = None) -> Q:
@@ -119,7 +124,8 @@ def holding_any(side: str, held: Iterable[During], *, is_kept: bool | None = Non
         by_columns[tuple(each.values)].append(each)
     found = Q(pk__in=[])
     for columns, rows in by_columns.items():
-        if len(rows) > _FEW:
+        is_plain = not any(isinstance(value, (dict, list)) for each in rows for value in each.values.values())
+        if len(rows) > _FEW and is_plain:
             one = Q(_HoldsOneOf(side, columns, rows))
         else:
             one = reduce(or_, (_in_time(each) & holding(side, each.values) for each in rows))

@@ -189,6 +189,15 @@ def test_alike_changes_are_counted(admin: Client) -> None:
     assert "20 of 30 changes are shown." in admin.get(LIST).content.decode()
 
 
+def test_an_object_that_is_saved_several_times_is_one(admin: Client) -> None:
+    for ordinal, (before, after) in enumerate((("A", "B"), ("B", "C"), ("C", "D"))):
+        record(1, ordinal=ordinal, before={"id": 1, "task": before}, after={"id": 1, "task": after})
+        for key in ("1", "2"):
+            fields = {"primary_key": key, "before": {"id": 1, "task": before}}
+            record(2, ordinal=2 * ordinal + int(key), after={"id": 1, "task": after}, **fields)
+    assert said(admin) == ["changed task of 2 todos", "changed task of todo D from A to D"]
+
+
 def test_rows_without_a_key_are_not_taken_for_new_ones(admin: Client) -> None:
     created(1, primary_key=None)
     record(1, ordinal=1, primary_key=None)

@@ -59,7 +59,8 @@ def test_a_request_is_told_step_by_step(admin_client: Client) -> None:
         step(1, ordinal, primary_key=str(ordinal + 3), sql=sql % ordinal, committed_at=moment)
     later = "2026-03-01T10:00:00.089Z"
     for ordinal in range(2):
-        step(2, ordinal, table="tag", sql="UPDATE tag", committed_at=later, more={"task": "rank"})
+        more: dict[str, Any] = {"primary_key": str(ordinal), "more": {"task": "rank"}}
+        step(2, ordinal, table="tag", sql="UPDATE tag", committed_at=later, **more)
     record(3)
     response = of_request(admin_client)
     assert shown(response) == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -118,8 +119,12 @@ class Clauses:
     def _update(self, kind: ChangeKind, count: int, shown: list[Change]) -> SafeString:
         fields = [self._changed(change) for change in shown] if len(shown) == count else []
         names = {tuple(value.name for value in found) for found in fields}
+        keys = {change.primary_key for change in shown} if fields else set()
+        if fields and None not in keys:
+            # An object may be saved several times.
+            count = len(keys)
         if count == 1 and fields:
-            return self._update_of_one(shown[0], fields[0])
+            return self._update_of_one(shown[-1], _from_first_to_last(fields))
         text = ngettext("changed {number} {name}", "changed {number} {name}", count)
         field = ""
         if len(names) == 1 and len(only := names.pop()) == 1:
@@ -176,6 +181,15 @@ class Clauses:
             return clause
         with_them = _("{clause} with {children}")
         return format_html(with_them, clause=clause, children=get_text_list(found, _("and")))
+
+
+def _from_first_to_last(changed: list[list[ColumnValue]]) -> list[ColumnValue]:
+    """Return the columns that changes of one object changed, each with its first and its last value."""
+    found: dict[str, ColumnValue] = {}
+    for value in (value for values in changed for value in values):
+        first = found.get(value.name, value)
+        found[value.name] = replace(value, before=first.before, has_before=first.has_before)
+    return list(found.values())
 
 
 _ONE = {

@@ -108,7 +108,9 @@ def _key(value: Any) -> str:
         return f"s{len(value)}:{value}"
     if isinstance(value, bool):
         return dumps(value)
-    return f"n{Decimal(str(value)).normalize():f};"
+    # normalize() would round it.
+    digits = f"{Decimal(str(value)):f}"
+    return f"n{digits.rstrip('0').rstrip('.') if '.' in digits else digits};"
 
 
 def holding_any(side: str, held: Iterable[During], *, is_kept: bool | None = None) -> Q:

@@ -153,7 +153,9 @@ def test_what_is_not_masked_is_shown(world: list[Any], curious: Client, settings
     settings.BEMI_MASKED_FIELDS = ["hr.person.ssn"]
     text = text_of(curious, "") + text_of(curious, "deleted/")
     assert MASK in text
-    for secret in ("Zacharias", "BADGE-KW55", "Team-Rocket", "Hall-GG8", "7654321.09"):
+    # Seats have a key of two columns, as Django has known since 5.2.
+    seats = ["Hall-GG8"] if django.VERSION >= (5, 2) else []
+    for secret in ("Zacharias", "BADGE-KW55", "Team-Rocket", *seats, "7654321.09"):
         assert secret in text
     assert f"{MASK[-4:]} 7654321.09 23.07.1931" in text
 

@@ -70,7 +70,7 @@ END$$;
 CREATE POLICY trap ON person USING (trap());
 ALTER TABLE person ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE TABLE visitor (mail text PRIMARY KEY, n int);
-CREATE FUNCTION spring(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN trap()::int; END';
+CREATE FUNCTION spring(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN public.trap()::int; END';
 CREATE INDEX ON visitor ((n + spring(1)));
 """
 

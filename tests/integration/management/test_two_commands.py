@@ -254,7 +254,7 @@ INTERRUPTIONS = {
     "restore-table": Interruption(
         RESTORE, "LOCK TABLE _bemi.baselines IN ACCESS EXCLUSIVE MODE", DROP_RESTORED, needs_worker=True
     ),
-    "baseline": Interruption(("baseline",), EXCLUSIVELY, needs_worker=True),
+    "baseline": Interruption(("baseline", "--anew"), EXCLUSIVELY, needs_worker=True),
     "verify": Interruption(("verify",), EXCLUSIVELY, needs_worker=True),
     "uninstall": Interruption(("uninstall",), "LOCK TABLE todo IN ROW EXCLUSIVE MODE"),
 }

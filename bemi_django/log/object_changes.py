@@ -46,6 +46,12 @@ def of_object(
     return reduce(or_, conditions)
 
 
+def member_places(instance: models.Model) -> list[Place]:
+    """Return the tables of an object's many-to-many fields."""
+    alias = instance._state.db or router.db_for_write(instance.__class__)
+    return places_of([row.model for row in members(instance)], alias)
+
+
 def of_members(instance: models.Model) -> Q | None:
     """Return the condition for changes of an object's many-to-many fields; None if it has none."""
     rows = members(instance)

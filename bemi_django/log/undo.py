@@ -106,18 +106,24 @@ def later_rows(changes: _Rows, moment: datetime | models.Model, *, many_to_many:
     time: datetime = moment if isinstance(moment, datetime) else change.committed_at
     condition = {"committed_at__gt": time} if is_time else {"pk__gt": change.pk}
     later = changes.filter(**condition, diverged=False)
+    checked: set[Place] = set()
     if many_to_many:
         whole: Any = changes
+        # What was removed from the log of these may be all that came later.
+        checked.update(whole.member_places())
         members = whole.of_members().filter(**condition, diverged=False)
         if not is_time:
             members = members.exclude(transaction_id=change.transaction_id, position=change.position)
         later |= members
+    members_of = frozenset(checked)
     places = later.order_by().values_list("database", "schema", "table").distinct()
-    for place in (Place(*names) for names in places):
+    checked.update(Place(*names) for names in places)
+    for place in sorted(checked):
         complete = complete_from(place)
         if complete is not None and time < complete:
             name = f"{place.schema}.{place.table}"
+            advice = ": pass many_to_many=False to leave its rows as they are" if place in members_of else ""
             raise BeforeHistory(
-                f"the log of {name} is complete only from {complete} on; {time} is earlier", complete
+                f"the log of {name} is complete only from {complete} on; {time} is earlier{advice}", complete
             )
     return later.filter(operation__in=("CREATE", "UPDATE", "DELETE"))

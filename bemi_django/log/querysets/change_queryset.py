@@ -97,6 +97,10 @@ class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
         condition = object_changes.of_members(instance)
         return self.none() if condition is None else asked.filter(condition)
 
+    def member_places(self) -> list[Place]:
+        """Return the tables of the many-to-many fields of the object whose whole history this is."""
+        return object_changes.member_places(self._whole[1]) if self._whole is not None else []
+
     def of_table(self, place: Place) -> ChangeQuerySet:
         """Return changes of a table, whether a model has it or not.
 

@@ -124,3 +124,22 @@ def test_an_object_has_the_many_to_many_rows_of_the_version_unless_told_otherwis
     assert names(todo) == [] and names(other) == ["green"]
     with pytest.raises(BemiError, match="has the fields tag"):
         todo.history.restore(created, fields=["tag"])
+
+
+def test_members_whose_changes_were_removed_from_the_log_are_not_taken_for_unchanged(
+    drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    todo = Todo.objects.create(task="a")
+    (created,) = drain()
+    todo.tags.add(Tag.objects.create(name="red"))
+    Todo.objects.update(task="b")
+    drain()
+    table = Todo.tags.through._meta.db_table
+    removed_at = timezone.now()
+    monkeypatch.setattr(
+        "bemi_django.log.undo.complete_from", lambda place: removed_at if place.table == table else None
+    )
+    with pytest.raises(BemiError, match=rf"the log of public\.{table} is complete.*many_to_many=False"):
+        todo.history.restore(created)
+    todo.history.restore(created, many_to_many=False)
+    assert (Todo.objects.get().task, names(todo)) == ("a", ["red"])

@@ -18,7 +18,7 @@ from bemi_django.admin.display.actions.run import run_of
 from bemi_django.admin.pages.change_detail import in_run, in_transaction
 from bemi_django.admin.pages.reverted import reverts_of
 from bemi_django.admin.search.change_reader import read_changes
-from bemi_django.exceptions import BemiError
+from bemi_django.exceptions import BeforeHistory, BemiError
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.log.conditions import HasKey
 from bemi_django.log.undo import later_rows
@@ -130,7 +130,12 @@ def _later(viewer: Viewer, change: Change) -> ChangeQuerySet:
         except Exception:
             # A field of the project cannot read its value.
             return of_key
-    return later_rows(seen.for_object(instance), change)
+    whole = seen.for_object(instance)
+    try:
+        return later_rows(whole, change)
+    except BeforeHistory:
+        # What is known of the row does not need what its many-to-many fields had.
+        return later_rows(whole, change, many_to_many=False)
 
 
 def _change(viewer: Viewer, text: str) -> Change:

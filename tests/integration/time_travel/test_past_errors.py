@@ -261,19 +261,6 @@ def test_what_the_log_does_not_have_of_a_row(drain: Drain) -> None:
             Category.objects.get()
 
 
-def test_months_that_were_dropped(drain: Drain) -> None:
-    Category.objects.create(name="a")
-    (change,) = drain()
-    execute("UPDATE _bemi.checkpoint SET started_at = started_at - interval '100 years', start_lsn = '0/0'")
-    with (
-        pytest.raises(HistoryError, match=f"than the changes that were kept: history {COMPLETE}"),
-        as_of("0/10"),
-    ):
-        pass
-    with as_of(change):
-        assert Category.objects.count() == 1
-
-
 def test_a_database_without_a_worker(transactional_db: None) -> None:
     execute("DELETE FROM _bemi.checkpoint")
     with pytest.raises(LogBehind, match="this database has no log yet: run 'manage.py bemi run'"):

@@ -68,7 +68,7 @@ def test_changes_of_which_nothing_was_removed_are_reverted_without_a_note(drain:
 def test_a_role_that_may_not_know_reverts_all_the_same(sold: list[Change]) -> None:
     with transaction.atomic():
         with connection.cursor() as cursor:
-            cursor.execute("REVOKE ALL ON _bemi.completeness FROM CURRENT_USER")
+            cursor.execute("REVOKE ALL ON _bemi.incomplete FROM CURRENT_USER")
             cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
             (is_superuser,) = cursor.fetchone()
         assert len(pruned_tables(sold)) == is_superuser

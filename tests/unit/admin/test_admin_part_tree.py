@@ -6,6 +6,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from django.utils.timezone import override
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +56,10 @@ def test_what_an_id_says_is_not_believed_if_it_cannot_be(later: timedelta) -> No
     run = ActionRun("command_id", "0" * 12 + "70008" + "0" * 15)
     assert run.began_at(datetime.fromtimestamp(0, timezone.utc) + later) is None
     assert run.began_at(datetime(1970, 1, 1, 0, 0, 1)) == datetime(1970, 1, 1)
+    with override("Asia/Kathmandu"):
+        # The last second of all is no moment there.
+        last = ActionRun("request_id", f"{253402300799000 << 80 | 0x7 << 76 | 0b10 << 62:032x}")
+        assert last.began_at(datetime(2026, 1, 1)) is None
 
 
 def test_a_request_that_has_changed_nothing_itself_is_at_the_top() -> None:

@@ -41,10 +41,11 @@ class ActionRun(NamedTuple):
         """
         # A task has the id of its message, which was published at any time before.
         made = made_at(self.id) if self.key != "task_id" else None
-        if made is None:
+        is_aware = timezone.is_aware(committed_at)
+        committed = committed_at if is_aware else timezone.make_aware(committed_at)
+        if made is None or not timedelta() <= committed - made <= _LONGEST:
             return None
-        began = made if timezone.is_aware(committed_at) else timezone.make_naive(made)
-        return began if timedelta() <= committed_at - began <= _LONGEST else None
+        return made if is_aware else timezone.make_naive(made)
 
     @property
     def search(self) -> str:

@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from bemi_django.admin.pages.reverts import revert_members
 from bemi_django.models import Change
 from sample_project.todos.models import Tag, Todo
 from tests.support.audit import LIST, visitor
@@ -110,6 +111,10 @@ def test_the_tags_of_a_version_are_chosen_beside_its_fields(
     fields = {line.column: line for line in admin.get(link).context["fields"]}
     assert set(fields) == {"task", "is_completed", "tags"}
     assert fields["tags"].pair.before.text == "blue" and fields["tags"].pair.after.kind == "none"
+    with monkeypatch.context() as many:
+        many.setattr(revert_members, "_NAMED", 0)
+        *_others, line = admin.get(link).context["fields"]
+        assert (line.column, line.pair.before.text, line.pair.after.text) == ("tags", "1", "0")
     confirm(admin, link, by_field="1", fields=["task"])
     assert (Todo.objects.get().task, [*todo.tags.all()]) == ("b", [blue])
     since = f"{REVERT}?since={versions[1].pk}"

@@ -17,6 +17,9 @@ from bemi_django.log.places import rows_of
 from bemi_django.models import Change
 from bemi_django.revert import Step
 
+#: Members that are named. Of more, only the number is told.
+_NAMED = 200
+
 
 class RevertMembers:
     """The steps that write rows of many-to-many fields, by field."""
@@ -32,7 +35,7 @@ class RevertMembers:
                 self.steps.setdefault(field, []).append(step)
 
     def pair(self, field: Any) -> ShownPair:
-        """Return the present members of a field, and those after it; of hidden ones their numbers."""
+        """Return the present members of a field, and those after it; of hidden or many ones their numbers."""
         steps = self.steps[field]
         logged = self._model_of(steps[0])
         if logged is None:
@@ -41,7 +44,8 @@ class RevertMembers:
         member = through.get_field(field.m2m_reverse_field_name())
         sides = list(self._members(field, logged, member, steps))
         hidden = self._viewer.masks.hidden_fields(logged.model)
-        if member.column in hidden or not self._viewer.may("view", field.related_model):
+        is_hidden = member.column in hidden or not self._viewer.may("view", field.related_model)
+        if is_hidden or any(len(values) > _NAMED for values in sides):
             now, then = (shown(None, len(values)) for values in sides)
             return ShownPair(now, then, None)
         found = (referred_labels(self._viewer, member, logged.alias, values) for values in sides)
@@ -60,12 +64,13 @@ class RevertMembers:
         # A symmetrical field also has the rows of the others.
         owner = next((each for each in owners if str(each) == self._change.primary_key), owners[0])
         rows = rows_of(logged.model, logged.alias).filter(**{own.attname: owner})
-        present = {str(row.pk): json_of(member, getattr(row, member.attname)) for row in rows}
+        found = rows.values_list("pk", member.attname)
+        present = {str(key): json_of(member, value) for key, value in found}
         gone = {step.primary_key for step in steps if step.action == "delete"}
         added = [
             step.values[member.column]
             for step, each in zip(steps, owners, strict=True)
-            if step.action == "insert" and each == owner
+            if step.action == "insert" and each == owner and member.column in step.values
         ]
         yield list(present.values())
         yield [*(value for key, value in present.items() if key not in gone), *added]

@@ -16,6 +16,7 @@ from bemi_django.erasure.related.reused import Holding, of_key, times_of
 from bemi_django.erasure.related.spellings import Spellings
 from bemi_django.erasure.targets.held_values import During, holding, joined
 from bemi_django.erasure.targets.shared_rows import own_times
+from bemi_django.erasure.targets.shared_values import SharedValues
 from bemi_django.erasure.targets.target import Target, may_be_key, values_of_key
 from bemi_django.log.conditions import in_table, value_of
 from bemi_django.log.live.name_catalog import column_names
@@ -52,8 +53,10 @@ def belonging_values(parent: Target, reference: BelongingColumns, shared: Collec
         reference: The columns.
         shared: The keys of rows of the parent that were of others as well.
     """
-    lasting, during = [], list(_times_of_shared(parent, reference, shared))
     children = list(named_columns(reference.child, reference.columns))
+    if (parent.values or parent.during) and not _is_key(parent, reference):
+        return _by_value(parent, reference, children)
+    lasting, during = [], list(_times_of_shared(parent, reference, shared))
     for value in _seen(parent, reference, shared):
         times = _times(parent, reference, value)
         if times == [Holding()]:
@@ -62,6 +65,25 @@ def belonging_values(parent: Target, reference: BelongingColumns, shared: Collec
             referring = list(_referring(reference, [value], children))
             during += [During(values, *time) for time, values in product(times, referring)]
     return ReferringValues(tuple(_referring(reference, lasting, children)), tuple(during))
+
+
+def _is_key(parent: Target, reference: BelongingColumns) -> bool:
+    """Return whether columns refer to the key of a row, by which the row is known."""
+    return {*reference.parent_columns} == {*parent.key} or reference.parent_columns == parent.key[:1]
+
+
+def _by_value(
+    parent: Target, reference: BelongingColumns, children: Collection[tuple[str, ...]]
+) -> ReferringValues:
+    """Return what refers to other columns of rows than their keys, whose values others may get as well."""
+    names = list(named_columns(parent.place, reference.parent_columns))
+    found = SharedValues(parent, names, _seen(parent, reference, ()))
+    during = [
+        During(values, *time)
+        for value, time in found.times()
+        for values in _referring(reference, [value], children)
+    ]
+    return ReferringValues(tuple(_referring(reference, found.lasting, children)), tuple(during))
 
 
 def _times_of_shared(

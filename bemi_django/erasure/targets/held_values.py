@@ -66,13 +66,13 @@ class HeldValues:
         self._found: dict[tuple[str, ...], dict[tuple[Any, ...], list[During]]] = {}
         for each in values:
             known = self._found.setdefault(tuple(each.values), {})
-            known.setdefault(_comparable(each.values.values()), []).append(each)
+            known.setdefault(comparable(each.values.values()), []).append(each)
 
     def of(self, image: Mapping[str, Any]) -> Iterator[During]:
         """Yield those that a row has."""
         for columns, known in self._found.items():
             if all(column in image for column in columns):
-                yield from known.get(_comparable(image[column] for column in columns), ())
+                yield from known.get(comparable(image[column] for column in columns), ())
 
 
 class _HoldsOneOf(Func):
@@ -180,7 +180,8 @@ def _plain(value: Any) -> Any:
     )
 
 
-def _comparable(values: Iterable[Any]) -> tuple[Any, ...]:
+def comparable(values: Iterable[Any]) -> tuple[Any, ...]:
+    """Return values of JSON as one by which they can be looked up."""
     return tuple(dumps(value) if isinstance(value, (dict, list)) else value for value in values)
 
 

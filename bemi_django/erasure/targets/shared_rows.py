@@ -97,11 +97,13 @@ def own_times(target: Target, keys: Collection[str]) -> Iterator[OwnTime]:
     """
     wanted = sorted(keys)
     for start in range(0, len(wanted), _CHUNK):
-        for key, changes in _by_key(target, wanted[start : start + _CHUNK]).items():
-            yield from _times_of_row(target, list(_segments(target, key, changes)))
+        for changes in _by_key(target, wanted[start : start + _CHUNK]).values():
+            yield from times_of_row(target, changes)
 
 
-def _times_of_row(target: Target, segments: Sequence[_Segment]) -> Iterator[OwnTime]:
+def times_of_row(target: Target, changes: Iterable[SidedChange]) -> Iterator[OwnTime]:
+    """Yield the times in which rows that had a key, one after the other, were of a target's object."""
+    segments = list(_segments(changes))
     start: Since | None = None
     images: list[dict[str, Any]] = []
     for number, segment in enumerate(segments):
@@ -139,31 +141,44 @@ class _Segment(NamedTuple):
     is_itself: bool
 
 
-#: A change of a row, and its sides that are about an object.
-_Known = tuple[Change, frozenset[str]]
+class SidedChange(NamedTuple):
+    """A change of a row: its sides that are about an object, and those on which the row has a key.
+
+    ``is_itself``: the row is the object.
+    """
+
+    change: Change
+    own: frozenset[str]
+    here: frozenset[str]
+    is_itself: bool
 
 
-def _by_key(target: Target, keys: Collection[str]) -> dict[str, list[_Known]]:
+def _by_key(target: Target, keys: Collection[str]) -> dict[str, list[SidedChange]]:
     """Return the changes of rows with some keys, by key."""
     of_keys = Q(primary_key__in=keys) | Q(previous_primary_key__in=keys)
-    log = Change.objects.using(conf.destination()).filter(in_table(target.place) & of_keys)
-    own = set(log.filter(target.condition).order_by().values_list("pk", flat=True))
-    found: dict[str, list[_Known]] = {key: [] for key in keys}
-    for change in log.filter(operation__in=_OF_ROWS).order_by("id").iterator(_CHUNK):
-        sides = sides_of_change(target, change) if change.pk in own else frozenset[str]()
+    found: dict[str, list[SidedChange]] = {key: [] for key in keys}
+    for change, own in changes_with_sides(target, of_keys):
         for key in {change.primary_key, change.previous_primary_key} & found.keys():
-            found[str(key)].append((change, sides))
+            # A change of the key has one side under each.
+            is_moved = change.previous_primary_key is not None
+            here = {"after" if change.primary_key == key else "before"} if is_moved else {*SIDES}
+            is_itself = target.is_in_span(change.pk, key)
+            found[str(key)].append(SidedChange(change, own, frozenset(here), is_itself))
     return found
 
 
-def _segments(target: Target, key: str, changes: Iterable[_Known]) -> Iterator[_Segment]:
+def changes_with_sides(target: Target, having: Q) -> Iterator[tuple[Change, frozenset[str]]]:
+    """Yield changes of rows of a target's table in order, with their sides that are about its object."""
+    log = Change.objects.using(conf.destination()).filter(in_table(target.place) & having)
+    own = set(log.filter(target.condition).order_by().values_list("pk", flat=True))
+    for change in log.filter(operation__in=_OF_ROWS).order_by("id").iterator(_CHUNK):
+        yield change, sides_of_change(target, change) if change.pk in own else frozenset()
+
+
+def _segments(changes: Iterable[SidedChange]) -> Iterator[_Segment]:
     last = None
-    for change, known in changes:
-        # A change of the key has one side under each.
-        is_moved = change.previous_primary_key is not None
-        here = {"after" if change.primary_key == key else "before"} if is_moved else {*SIDES}
-        sides = known & here
-        is_itself = target.is_in_span(change.pk, key)
+    for change, own, here, is_itself in changes:
+        sides = own & here
         is_new = change.operation == "CREATE"
         if last is None and not is_new and "before" in here:
             # It was there before the log.

@@ -29,18 +29,22 @@ _INSERT = "INSERT INTO {} ({}) VALUES ({})"
 _UPDATE = "UPDATE {} SET {} WHERE {}"
 _DELETE = "DELETE FROM {} WHERE {}"
 _SELECT = "SELECT {} FROM {} WHERE {}"
-_FOREIGN_KEY = "FOREIGN KEY ({}) REFERENCES {} ON DELETE CASCADE ON UPDATE CASCADE"
+_FOREIGN_KEY = "FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE CASCADE ON UPDATE CASCADE"
 _ALL = "SELECT {0} FROM {1} ORDER BY {0}"
+
+# A column that is a key, too.
+_OTHER = "u"
 
 Key = tuple[Any, ...]
 Side = tuple[str, str]
 
 
 class Reference(NamedTuple):
-    """Columns that refer to the key of a table."""
+    """Columns that refer to the key of a table, or to its other key."""
 
     columns: list[str]
     parent: Table
+    parent_columns: list[str]
     is_optional: bool
 
 
@@ -52,21 +56,27 @@ class Table:
         self.types = chance.choice([["int"], ["int"], ["uuid"], ["int", "int"]])
         self.key = [f"k{place}" for place in range(len(self.types))]
         parents = [earlier[-1], *chance.sample(earlier, chance.randint(0, 1))] if earlier else []
-        self.references = [self._reference(f"r{place}", parent) for place, parent in enumerate(parents)]
+        self.has_other_key = chance.random() < 0.4
+        self.references = [
+            self._reference(f"r{place}", parent, chance) for place, parent in enumerate(parents)
+        ]
         if chance.random() < 0.4:
-            self.references.append(self._reference("s", self))
+            self.references.append(self._reference("s", self, chance))
 
-    def _reference(self, prefix: str, parent: Table) -> Reference:
-        return Reference([f"{prefix}_{name}" for name in parent.key], parent, parent is self)
+    def _reference(self, prefix: str, parent: Table, chance: Random) -> Reference:
+        is_other = parent.has_other_key and chance.random() < 0.7
+        names = [_OTHER] if is_other else parent.key
+        return Reference([f"{prefix}_{name}" for name in names], parent, names, parent is self)
 
     def definition(self) -> str:
         """Return the statement that creates it."""
         columns = [f"{name} {type}" for name, type in zip(self.key, self.types, strict=True)]
+        columns += [f"{_OTHER} int UNIQUE"] * self.has_other_key
         keys = [f"PRIMARY KEY ({', '.join(self.key)})"]
-        for names, parent, is_optional in self.references:
-            types = zip(names, parent.types, strict=True)
+        for names, parent, parent_names, is_optional in self.references:
+            types = zip(names, ["int"] if parent_names == [_OTHER] else parent.types, strict=True)
             columns += [f"{name} {type} {'' if is_optional else 'NOT NULL'}" for name, type in types]
-            keys.append(_FOREIGN_KEY.format(", ".join(names), parent.name))
+            keys.append(_FOREIGN_KEY.format(", ".join(names), parent.name, ", ".join(parent_names)))
         return f"CREATE TABLE {self.name} ({', '.join([*columns, 'note text', *keys])})"
 
     def any_key(self, chance: Random) -> Key:
@@ -76,6 +86,10 @@ class Table:
             str(UUID(int=each)) if type == "uuid" else each
             for each, type in zip(number, self.types, strict=True)
         )
+
+    def any_other_key(self, chance: Random) -> dict[str, Any]:
+        """Return a value of the other key, if there is one."""
+        return {_OTHER: chance.randint(1, 4)} if self.has_other_key else {}
 
     def key_of(self, row: dict[str, Any]) -> Key:
         """Return the key of a row."""
@@ -99,12 +113,13 @@ class Writer:
                 self._step(cursor, self.chance.choice(self.tables))
 
     def _step(self, cursor: Any, table: Table) -> None:
-        keys, how = self._keys(cursor, table), self.chance.random()
+        keys, how = self._keys(cursor, table, table.key), self.chance.random()
         where = " AND ".join(f"{name} = %s" for name in table.key)
         self._notes += 1
         note = f"text {self._notes}."
         if how < 0.4 or not keys:
             given = dict(zip(table.key, table.any_key(self.chance), strict=True))
+            given |= table.any_other_key(self.chance)
             for reference in table.references:
                 given |= self._referring(cursor, reference, may_be_none=True)
             names, values = ["note", *given], [note, *given.values()]
@@ -119,7 +134,9 @@ class Writer:
             if cursor.fetchone() != (None,):
                 given = self._referring(cursor, reference, may_be_none=False)
         elif 0.8 <= how < 0.9:
-            given = dict(zip(table.key, table.any_key(self.chance), strict=True))
+            given = table.any_other_key(self.chance)
+            if not given or self.chance.random() < 0.5:
+                given |= zip(table.key, table.any_key(self.chance), strict=True)
         elif how >= 0.9:
             self._run(cursor, _DELETE.format(table.name, where), [*key])
             return
@@ -127,12 +144,12 @@ class Writer:
         self._run(cursor, _UPDATE.format(table.name, changed, where), [note, *given.values(), *key])
 
     def _referring(self, cursor: Any, reference: Reference, *, may_be_none: bool) -> dict[str, Any]:
-        keys = self._keys(cursor, reference.parent)
+        keys = self._keys(cursor, reference.parent, reference.parent_columns)
         is_none = not keys or (may_be_none and reference.is_optional and self.chance.random() < 0.5)
         return {} if is_none else dict(zip(reference.columns, self.chance.choice(keys), strict=True))
 
-    def _keys(self, cursor: Any, table: Table) -> list[Key]:
-        cursor.execute(_ALL.format(", ".join(table.key), table.name))
+    def _keys(self, cursor: Any, table: Table, columns: list[str]) -> list[Key]:
+        cursor.execute(_ALL.format(", ".join(columns), table.name))
         return list(cursor.fetchall())
 
     def _run(self, cursor: Any, statement: str, values: list[Any]) -> None:
@@ -153,7 +170,7 @@ class Reader:
         self._deleted: dict[Key, int] = {}
         self._number = 0
         # Whose rows were that are gone since the transaction began: what is deleted along comes later.
-        self._gone: dict[tuple[str, Key], set[int]] = {}
+        self._gone: dict[tuple[str, tuple[tuple[str, Any], ...]], set[int]] = {}
         self._transaction: int | None = None
         self.owners: dict[Side, set[int]] = {}
 
@@ -169,9 +186,9 @@ class Reader:
         table = self._tables[change.table]
         before, after = (table.key_of(row) if row else None for row in (change.before, change.after))
         if before is not None:
-            self.owners[str(change.pk), "before"] = self._gone[table.name, before] = self._own(
-                table, change.before, frozenset()
-            )
+            self.owners[str(change.pk), "before"] = own = self._own(table, change.before, frozenset())
+            for names in (table.key, [_OTHER]):
+                self._gone[table.name, tuple((name, change.before.get(name)) for name in names)] = own
             del self._rows[table.name][before]
         if table.name.endswith("_0"):
             self._follow(before, after)
@@ -195,12 +212,14 @@ class Reader:
         if place in seen:
             return set()
         found = {self._people[place[1]]} if table.name.endswith("_0") else set()
-        for columns, parent, _ in table.references:
-            key = tuple(row[name] for name in columns)
-            if key in self._rows[parent.name]:
-                found |= self._own(parent, self._rows[parent.name][key], seen | {place})
+        for columns, parent, names, _ in table.references:
+            key = [row[name] for name in columns]
+            rows = self._rows[parent.name].values()
+            having = next((each for each in rows if [each[name] for name in names] == key), None)
+            if having is not None:
+                found |= self._own(parent, having, seen | {place})
             elif None not in key:
-                found |= self._gone[parent.name, key]
+                found |= self._gone[parent.name, tuple(zip(names, key, strict=True))]
         return found
 
 
@@ -291,3 +310,27 @@ def test_keys_are_given_to_others_in_a_table_that_refers_to_itself(
         assert sorted(notes((change.before, change.after) for change in log)) == ["of bob"] * 3 + ["of cid"]
     finally:
         execute("DROP TABLE whose_1, whose_0")
+
+
+def test_other_keys_of_related_rows_are_given_to_others(bemi: Bemi, drain: Drain, tmp_path: Path) -> None:
+    execute(
+        "CREATE TABLE whose_0 (id int PRIMARY KEY, note text);"
+        "CREATE TABLE whose_1 (id int PRIMARY KEY, code text UNIQUE, note text, "
+        "one int REFERENCES whose_0 ON UPDATE CASCADE ON DELETE CASCADE);"
+        "CREATE TABLE whose_2 (id int PRIMARY KEY, note text, "
+        "code text REFERENCES whose_1 (code) ON UPDATE CASCADE ON DELETE CASCADE)"
+    )
+    try:
+        tracking.sync()
+        execute("INSERT INTO whose_0 VALUES (1, 'of ann'), (2, 'of bob')")
+        execute("INSERT INTO whose_1 VALUES (1, 'a', 'of ann', 1), (2, 'b', 'of bob', 2)")
+        execute("INSERT INTO whose_2 VALUES (1, 'of ann', 'a'), (2, 'of bob', 'b')")
+        execute("UPDATE whose_1 SET code = 'c' WHERE id = 1")
+        execute("UPDATE whose_1 SET code = 'a' WHERE id = 2")
+        drain()
+        assert disclosed(bemi, "public.whose_0:1", tmp_path / "ann.json") == ["of ann"] * 7
+        bemi("erase", "public.whose_0:1", "--related", "--reason", "request 7", "--no-input")
+        log = Change.objects.filter(table__in=("whose_0", "whose_1", "whose_2"))
+        assert notes((change.before, change.after) for change in log) == ["of bob"] * 7
+    finally:
+        execute("DROP TABLE whose_2, whose_1, whose_0")

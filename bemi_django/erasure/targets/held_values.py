@@ -19,13 +19,10 @@ from bemi_django.log.lossless_json import dumps
 #: So many values are asked for one by one: an index on values of rows, if there is one, has them.
 _FEW = 8
 
-# Equal numbers may be printed with more or fewer zeros. The length tells where a text ends.
+# Equal numbers may be printed with more or fewer zeros. The length of a text depends on the encoding.
 _KEY = """CASE pg_catalog.jsonb_typeof({value})
     WHEN 'number' THEN pg_catalog.concat('n', pg_catalog.trim_scale(
         ({value} OPERATOR(pg_catalog.#>>) '{{}}'::pg_catalog.text[])::pg_catalog.numeric), ';')
-    WHEN 'string' THEN pg_catalog.concat(
-        's', pg_catalog.length({value} OPERATOR(pg_catalog.#>>) '{{}}'::pg_catalog.text[]), ':',
-        {value} OPERATOR(pg_catalog.#>>) '{{}}'::pg_catalog.text[])
     ELSE {value}::pg_catalog.text END"""
 _IS_ONE = "pg_catalog.jsonb_build_array({columns}) OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.jsonb[])"
 # The times are looked up by values, and not one after the other.
@@ -96,7 +93,9 @@ class _HoldsOneOf(Func):
             for each in self._held:
                 key = "".join(map(_key, each.values.values()))
                 times.setdefault(key, []).append([_text(each.start), _text(each.end)])
-            keys = [(_KEY.format(value=sql), [*parameters] * 5) for sql, parameters in columns]
+            keys = [
+                (_KEY.format(value=sql), [*parameters] * _KEY.count("{value}")) for sql, parameters in columns
+            ]
             sql = f"({sql} AND {_IS_IN_TIME.format(keys=', '.join(sql for sql, _ in keys), id=id[0])})"
             given += [dumps(times), *(one for _, parameters in keys for one in parameters), *id[1], *id[1]]
         return f"({sql})", given
@@ -104,9 +103,7 @@ class _HoldsOneOf(Func):
 
 def _key(value: Any) -> str:
     """Return what PostgreSQL makes of a value, too, to look up its times."""
-    if isinstance(value, str):
-        return f"s{len(value)}:{value}"
-    if isinstance(value, bool):
+    if isinstance(value, (str, bool)):
         return dumps(value)
     # normalize() would round it.
     digits = f"{Decimal(str(value)):f}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import models
 
 from bemi_django.exceptions import BemiError
@@ -91,6 +92,18 @@ def field_of_table(model: type[models.Model] | None) -> Any:
     owner: Any = model._meta.auto_created if model is not None else None
     fields = owner._meta.local_many_to_many if owner else ()
     return next((field for field in fields if field.remote_field.through is model), None)
+
+
+def declaring_row(instance: models.Model) -> models.Model | None:
+    """Return the object whose many-to-many field a row without a class of its own is of, or None."""
+    field = field_of_table(type(instance))
+    if field is None:
+        return None
+    try:
+        found: models.Model | None = getattr(instance, field.m2m_field_name())
+    except ObjectDoesNotExist:
+        return None
+    return found
 
 
 def unconstrained(model: type[models.Model]) -> list[Any]:

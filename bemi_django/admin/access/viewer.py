@@ -25,6 +25,7 @@ from bemi_django.admin.access.rows.column_value import ColumnValue, column_value
 from bemi_django.admin.access.rows.shown_rows import ShownRows
 from bemi_django.admin.access.scope import Scope
 from bemi_django.admin.access.tenant_users import TenantUsers, users_in_sight
+from bemi_django.log.belongings import declaring_row
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.masking.sql_literals import redact_literals
 from bemi_django.models import Change
@@ -120,12 +121,14 @@ class Viewer:
     def may(self, action: str, model: type[models.Model], instance: models.Model | None = None) -> bool:
         """Tell whether the user may ``view``, ``add``, ``change`` or ``delete`` rows of a model in the admin.
 
-        Rows of a many-to-many table belong to the model that declares the field. Nothing may be done with a
-        row that ``get_queryset()`` of the model's admin leaves out.
+        Rows of a many-to-many table belong to the object that has the field. Nothing may be done with a row
+        that ``get_queryset()`` of the model's admin leaves out.
         """
-        owner = model._meta.auto_created
-        if owner:
-            return self.may("view" if action == "view" else "change", cast("type[models.Model]", owner))
+        if model._meta.auto_created:
+            owner = cast("type[models.Model]", model._meta.auto_created)
+            if action == "view":
+                return self.may("view", owner)
+            return self.may("change", owner, None if instance is None else declaring_row(instance))
         registered = self.site._registry.get(model)
         if registered is None:
             codename = get_permission_codename(action, model._meta)

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+from django.contrib.admin import site as admin_site
 from django.test import Client
 from django.utils import timezone
 
@@ -126,6 +127,18 @@ def test_the_tags_of_a_version_are_chosen_beside_its_fields(
     # Whoever may not change the object may not change its tags.
     viewer = visitor(*BEMI, "todos.view_todo", name="bob")
     assert viewer.get(since).context["is_forbidden"]
+    # Neither may who may change others, but not this one.
+    todo.tags.set([red])
+    came = drain()[-1]
+    todo.tags.clear()
+    (cleared,) = drain()
+    editor = visitor(*BEMI, *TODO, "todos.view_tag", name="carol")
+    registered = admin_site._registry[Todo]
+    addresses = [f"{REVERT}?change={cleared.pk}", f"{REVERT}?since={came.pk}"]
+    assert not any(editor.get(address).context["is_forbidden"] for address in addresses)
+    with monkeypatch.context() as limited:
+        limited.setattr(registered, "has_change_permission", lambda request, obj=None: obj is None)
+        assert all(editor.get(address).context["is_forbidden"] for address in addresses)
     # What was removed from the log of the tags is not known: they stay as they are.
     removed_at, table = timezone.now(), Todo.tags.through._meta.db_table
     monkeypatch.setattr(

@@ -186,6 +186,9 @@ class StepRules:
         for effect in step.consequences:
             found = self._model_at(effect.schema, effect.table)
             permissions.append((found, _PERMISSIONS[effect.action], effect.key))
+        added = self._instances.added(logged, step) if logged is not None else None
+        if added is not None and not self._viewer.may("add", type(added), added):
+            return False
         return all(self._may(found, permission, key) for found, permission, key in permissions) and (
             step.action != "delete" or logged is None or self._editable.may_delete_relation(logged.model)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
 from django.db import models
@@ -12,8 +13,10 @@ from bemi_django.admin.access.logged_models import LoggedModel
 from bemi_django.admin.access.rows.live_rows import live_rows
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.search.list_order import ids_of_transaction
+from bemi_django.log.belongings import field_of_table
 from bemi_django.log.change import ChangeQuerySet
 from bemi_django.models import Change
+from bemi_django.revert import Step
 from bemi_django.wire.ids import sequence_in
 
 #: The number of changes whose objects are read at once; a page reverts no more.
@@ -40,6 +43,8 @@ class StepInstances:
         #: The changes of the transactions of those that are reverted, if they are not read yet.
         self._others: ChangeQuerySet | None = None
         self._known: dict[tuple[LoggedModel, str], models.Model | None] = {}
+        #: A new row of each object with a many-to-many field, by its key.
+        self._added: dict[tuple[LoggedModel, str], models.Model] = {}
 
     def of(self, logged: LoggedModel, key: str | None) -> models.Model | None:
         """Return the object of a row, or None if it does not exist."""
@@ -53,6 +58,19 @@ class StepInstances:
         if (logged, key) not in self._known:
             self._known[logged, key] = _existing(logged, [key], self._viewer).get(key)
         return self._known[logged, key]
+
+    def added(self, logged: LoggedModel, step: Step) -> models.Model | None:
+        """Return the row of a many-to-many field that a step adds, or None if it adds none."""
+        field = field_of_table(logged.model) if step.action == "insert" else None
+        if field is None:
+            return None
+        end: Any = logged.model._meta.get_field(field.m2m_field_name())
+        name = logged, str(step.values.get(end.column))
+        if name not in self._added:
+            row = logged.model(**{end.attname: step.values.get(end.column)})
+            row._state.db = logged.alias
+            self._added[name] = row
+        return self._added[name]
 
     def learn(self, rows: Iterable[tuple[str, str, str | None]]) -> None:
         """Read the objects of several rows at once, given by schema, table and key."""

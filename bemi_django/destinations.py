@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, cast
 
@@ -63,9 +63,7 @@ def here(alias: str) -> Iterator[None]:
     try:
         yield
     finally:
-        # A generator may end in another context, as where a query of it has failed: nothing was set there.
-        with suppress(ValueError):
-            _here.reset(token)
+        _here.reset(token)
 
 
 def aliases() -> list[str]:
@@ -101,11 +99,9 @@ def require_log() -> None:
         )
 
 
-def each_meant() -> Iterator[str]:
-    """Yield the destinations that are meant in this context, each while it is the one that is asked."""
-    for alias in aliases() if are_all_meant() else [current()]:
-        with here(alias):
-            yield alias
+def meant() -> list[str]:
+    """Return the destinations that are meant in this context; ``here()`` is for asking each of them."""
+    return aliases() if are_all_meant() else [current()]
 
 
 @contextmanager

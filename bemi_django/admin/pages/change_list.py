@@ -85,7 +85,11 @@ def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
 
 
 def _has_some(viewer: Viewer) -> bool:
-    return bool([found for _alias in destinations.each_meant() for found in viewer.changes()[:1]])
+    for alias in destinations.meant():
+        with destinations.here(alias):
+            if viewer.changes()[:1]:
+                return True
+    return False
 
 
 def _rows(logs: ListedLogs, cursor: PageCursor, viewer: Viewer) -> dict[str, Any]:

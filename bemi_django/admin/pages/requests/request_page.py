@@ -60,13 +60,13 @@ def read_transaction(change_id: UUID, viewer: Viewer) -> FoundChanges:
     """
     first, last = ids_of_transaction(sequence_in(change_id.bytes))
     named: list[Change] = []
-    for _alias in destinations.each_meant():
-        with no_seqscan():
+    for alias in destinations.meant():
+        with destinations.here(alias), no_seqscan():
             named += read_changes(viewer.changes().filter(pk=change_id))
     found: list[Change] = []
-    for _alias in destinations.each_meant():
-        same = viewer.changes().filter(id__gte=first, id__lte=last).order_by("id")
-        with no_seqscan():
+    for alias in destinations.meant():
+        with destinations.here(alias), no_seqscan():
+            same = viewer.changes().filter(id__gte=first, id__lte=last).order_by("id")
             if not named:
                 named = read_changes(same[:1])
             if named:
@@ -85,9 +85,10 @@ def read_run(run: ActionRun, viewer: Viewer) -> FoundChanges | None:
     """
     if not run.id or "\0" in run.id or viewer.masks.hide_context_key(run.key):
         raise Http404
-    read = [
-        _read(viewer.changes().filter(context__contains=run.context)) for _alias in destinations.each_meant()
-    ]
+    read = []
+    for alias in destinations.meant():
+        with destinations.here(alias):
+            read.append(_read(viewer.changes().filter(context__contains=run.context)))
     found = [changes for changes in read if changes is not None]
     if len(found) < len(read):
         return None

@@ -159,9 +159,9 @@ class _Started:
             return []
         found: list[Change] = []
         try:
-            for _alias in destinations.each_meant():
-                query = self._viewer.changes().filter(reduce(or_, conditions)).order_by()
-                with bitmap_scan_only(query_timeouts.LOOKUP):
+            for alias in destinations.meant():
+                with destinations.here(alias), bitmap_scan_only(query_timeouts.LOOKUP):
+                    query = self._viewer.changes().filter(reduce(or_, conditions)).order_by()
                     found += read_changes(query.defer("before", "after")[: READ + 1])
         except TimedOut:
             self.is_too_slow = True

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from django.http import QueryDict
@@ -21,6 +22,7 @@ from bemi_django.admin.search.paging import SIZE, Page, PageCursor, read_page
 from bemi_django.admin.search.transaction_spans import Span
 from bemi_django.models import Change
 
+_T = TypeVar("_T")
 #: What is left out where the rows themselves are not shown.
 _ROWS = ("before", "after", "unavailable")
 
@@ -58,7 +60,7 @@ class ListedLogs:
         """
         if len(self._parts) > 1:
             cursor = self._placed(cursor)
-        pages = [self._page_of(part, cursor, size, is_light=is_light) for part in self._each()]
+        pages = self._asked(partial(self._page_of, cursor=cursor, size=size, is_light=is_light))
         return pages[0] if len(pages) == 1 else self._merged(pages, cursor, size)
 
     def knows(self, change_id: UUID) -> bool:
@@ -68,37 +70,38 @@ class ListedLogs:
     def first_rows(self, spans: Sequence[Span], most: int) -> list[Change]:
         """Return the first changes of each transaction; see :func:`transaction_spans.rows_of`."""
         read = transaction_spans.rows_of
-        return self._once(row for part in self._each() for row in read(spans, part.filtered.whole, most))
+        return self._once(self._asked(lambda part: list(read(spans, part.filtered.whole, most))))
 
     def counts(self, spans: Sequence[Span]) -> dict[TransactionName, Counter[ChangeKind]]:
         """Return how many changes of each kind each transaction has."""
         total: dict[TransactionName, Counter[ChangeKind]] = {}
-        for part in self._each():
-            for name, found in transaction_spans.counts_of(spans, part.filtered.whole).items():
+        for counts in self._asked(lambda part: transaction_spans.counts_of(spans, part.filtered.whole)):
+            for name, found in counts.items():
                 total.setdefault(name, Counter()).update(found)
         return total
 
     def of_ids(self, wanted: Collection[UUID]) -> list[Change]:
         """Return changes by their ids."""
-        found = (
-            change
-            for part in (self._each() if wanted else ())
-            for change in read_changes(part.filtered.whole.filter(pk__in=wanted))
-        )
-        return self._once(found)
+        if not wanted:
+            return []
+        return self._once(self._asked(lambda part: read_changes(part.filtered.whole.filter(pk__in=wanted))))
 
     def estimate(self) -> int:
         """Return about how many changes match."""
-        return sum(_estimate(part.filtered) for part in self._each())
+        return sum(self._asked(lambda part: _estimate(part.filtered)))
 
-    def _each(self) -> Iterator[LogPart]:
+    def _asked(self, ask: Callable[[LogPart], _T]) -> list[_T]:
+        """Return what each log answers, while it is the one that is asked."""
+        found = []
         for part in self._parts:
             with destinations.here(part.alias):
-                yield part
+                found.append(ask(part))
+        return found
 
     @staticmethod
-    def _once(found: Iterator[Change]) -> list[Change]:
-        return sorted({change.pk: change for change in found}.values(), key=lambda change: change.pk)
+    def _once(found: Iterable[Iterable[Change]]) -> list[Change]:
+        once = {change.pk: change for changes in found for change in changes}
+        return sorted(once.values(), key=lambda change: change.pk)
 
     @staticmethod
     def _page_of(part: LogPart, cursor: PageCursor, size: int, *, is_light: bool) -> Page:
@@ -109,7 +112,7 @@ class ListedLogs:
         )
 
     def _place(self, change_id: UUID) -> ListPlace | None:
-        found = [order_of_list().place(change_id) for _part in self._each()]
+        found = self._asked(lambda _part: order_of_list().place(change_id))
         return next((place for place in found if place is not None), None)
 
     def _placed(self, cursor: PageCursor) -> PageCursor:
@@ -156,12 +159,12 @@ def listed_logs(parameters: QueryDict, form: FilterForm, viewer: Viewer) -> List
     if not destinations.are_all_meant():
         return ListedLogs([LogPart(destinations.current(), form.changes())])
     # What names mean, a log may have to say.
-    return ListedLogs(
-        [
-            LogPart(alias, FilterForm(parameters, Viewer(viewer.request, viewer.site)).changes())
-            for alias in destinations.each_meant()
-        ]
-    )
+    parts = []
+    for alias in destinations.meant():
+        with destinations.here(alias):
+            found = FilterForm(parameters, Viewer(viewer.request, viewer.site)).changes()
+            parts.append(LogPart(alias, found))
+    return ListedLogs(parts)
 
 
 def _estimate(filtered: FilteredChanges) -> int:

@@ -76,6 +76,8 @@ def _told(error: Exception, database: str, subcommand: str) -> str:
         return f"{line}: run it with PGOPTIONS='-c statement_timeout=0', or as a role without that limit"
     if subcommand == "as-of" or isinstance(error, BemiError):
         return line
+    if state in _UNKNOWN and lost_objects.are_lost(database):
+        return f"{line}: run {lost_objects.remedy(database)}"
     if state in _UNKNOWN:
         return f"{line}: if another version has installed the log, run 'manage.py migrate bemi_django'"
     if state == _READ_ONLY[0] and not is_standby:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Set
 from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,6 +35,8 @@ _MEANINGS = {
 _CLOSE_SECONDS = 2.0
 #: Seconds that the server may take to answer a request: it does not answer while no server leads the stream.
 _ANSWER_SECONDS = 5.0
+#: Seconds after which a task that has not ended is cancelled again.
+_AGAIN_SECONDS = 0.005
 
 
 class Connection:
@@ -161,10 +163,20 @@ class Connection:
             # It waits for ever for the end of a connection whose certificate was refused.
             with suppress(asyncio.TimeoutError, OSError):
                 await asyncio.wait_for(self._client.close(), _CLOSE_SECONDS)
-        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in others:
+        await end(asyncio.all_tasks() - {asyncio.current_task()})
+
+
+async def end(tasks: Set[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until they have ended.
+
+    Once is not enough: before Python 3.12, ``asyncio.wait_for()`` returns if what it waits for is done when
+    it is cancelled, and the client goes on where it is cancelled while it flushes.
+    """
+    while tasks:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        ended, tasks = await asyncio.wait(tasks, timeout=_AGAIN_SECONDS)
+        await asyncio.gather(*ended, return_exceptions=True)
 
 
 def _credentials_of(server: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from secrets import token_hex
 from typing import Any
 
-from bemi_django.ingest.queue.server.connection import Connection
+from bemi_django.ingest.queue.server.connection import Connection, end
 from bemi_django.ingest.queue.server.pull import Pull
 
 #: Messages of a lane that are asked for at once, and those that may wait, of it and of all lanes.
@@ -42,11 +42,7 @@ class LaneMessages:
 
     def close(self) -> None:
         """Stop reading."""
-        self._connection.loop.call_soon_threadsafe(self._stop, self._reading)
-
-    @staticmethod
-    def _stop(reading: asyncio.Future[None]) -> None:
-        reading.cancel()
+        asyncio.run_coroutine_threadsafe(end({self._reading}), self._connection.loop)
 
     def _start(self) -> None:
         messages = self._messages

@@ -629,6 +629,14 @@ def test_what_is_read_anew_leaves_no_subscription_and_few_messages(
                 until(reader.read)
                 assert len(reader._messages) <= 1
         until(lambda: len(subscriptions) == before and broker.connection.lanes == 1)
+        reader.close()
+        # Each is closed as all that was asked for has come, while the reading waits for it.
+        readers: list[LaneReader] = []
+        whole = lanes.LaneState(LanePosition(0), 0)
+        hasty = LaneReader(broker, "bemi_trail", 0, whole, lambda: list(map(LaneReader.close, readers)))
+        readers.append(hasty)
+        until(hasty.read)
+        until(lambda: len(subscriptions) == before - 1 and broker.connection.lanes == 0)
 
 
 _ACCOUNT = """

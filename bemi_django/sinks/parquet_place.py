@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from typing import Any
@@ -15,21 +14,15 @@ from typing import Any
 from bemi_django.archive.location import Location, open_location
 from bemi_django.archive.month import Month, month_of
 from bemi_django.exceptions import ArchiveError, ReplicationError, SinkUnavailable, first_line
-from bemi_django.ingest.export.row_json import moment_json, position_in, position_json
 from bemi_django.sinks.new_objects import new_objects
+from bemi_django.sinks.parquet_manifests import Manifests
 
-_FORMAT = 1
 #: Names of files and manifests, and of files that are being written.
 _NAME = re.compile(r"changes-(\d{8})(?:-[0-9a-f]{8}(?=\.parquet))?\.(parquet|json)(\.unfinished)?", re.ASCII)
 #: Names the slot where no manifest does yet. Readers of data sets leave out what begins like this.
 _OWNER = "_slot"
 #: Keeps two workers from writing in one directory.
 _LOCK = "_lock"
-_UNLIKE = (
-    "{file} has {changes} changes, and its manifest says another number: two workers have written it. Move "
-    "both away, and run with --accept-gap"
-)
-_BROKEN = "{file} is no whole Parquet file: move it and its manifest away, and run with --accept-gap"
 #: Failures that somebody has to do something about.
 _LASTING = (
     *(errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.EEXIST, errno.ELOOP),
@@ -51,7 +44,7 @@ class ParquetPlace:
     """
 
     def __init__(self, address: str, name: str, slot: str) -> None:
-        self._name, self._slot = name, slot
+        self._name = name
         #: The sequence number up to which the files have all changes; None without any.
         self.position: int | None = None
         self._month, self._number = month_of(datetime.now(timezone.utc)), 0
@@ -59,6 +52,7 @@ class ParquetPlace:
         self._abandoned: list[tuple[Month, str]] = []
         with self.advised():
             self._location: Location = open_location(address)._replace(is_private=True)
+        self._manifests = Manifests(self._location, slot)
         self._lock, self._new = self._locked(), new_objects(address)
         # Where there are no locks, a worker that was paused goes on. Its files have names of their own.
         self._session = "" if self._lock is not None else f"-{secrets.token_hex(4)}"
@@ -93,15 +87,7 @@ class ParquetPlace:
         self._require_next()
         # From here on, the manifest may be there, whatever fails.
         self._is_own = False
-        manifest = {
-            "format": _FORMAT,
-            "slot": self._slot,
-            "file": self._file,
-            "changes": changes,
-            "committed_at": moment_json(committed_at),
-            **position_json(end),
-        }
-        self._write_manifest(json.dumps(manifest).encode())
+        self._write_manifest(self._manifests.of_file(self._file, changes, committed_at, end))
         while self._abandoned:
             with suppress(ArchiveError):
                 self._location.delete(*self._abandoned.pop())
@@ -177,14 +163,14 @@ class ParquetPlace:
             left += ((month, match) for match in found if match[1] not in complete or match[3])
             if complete:
                 self._month, self._number = month, max(map(int, complete))
-                self.position = self._position(month, self._manifest, {match[0] for match in found})
+                self.position = self._manifests.position(month, self._manifest, {match[0] for match in found})
                 break
         else:
             self._take_place(months, left)
         # Before one is removed: files that come later are not of this slot.
         for month, match in left:
             if int(match[1]) > self._number + 1:
-                raise ReplicationError(self._foreign(month, match[0]))
+                raise self._manifests.foreign(month, match[0])
         for month, match in left:
             if int(match[1]) != self._number + 1:
                 continue
@@ -200,51 +186,10 @@ class ParquetPlace:
         """Note whose files come here, before the first of them is complete."""
         taken = [month for month in months if _OWNER in self._location.names(month)]
         for month in taken:
-            self._read(month, _OWNER)
+            self._manifests.read(month, _OWNER)
         if taken:
             return
         for month, match in left:
-            raise ReplicationError(self._foreign(month, match[0]))
+            raise self._manifests.foreign(month, match[0])
         with self._location.written(self._month, _OWNER) as file:
-            file.write(json.dumps({"format": _FORMAT, "slot": self._slot}).encode())
-
-    def _read(self, month: Month, name: str) -> dict[str, Any]:
-        """Return what is in a manifest of the slot."""
-        try:
-            found: dict[str, Any] = json.loads(self._location.read(month, name) or b"")
-            if (found["format"], found["slot"]) == (_FORMAT, self._slot):
-                return found
-        except (KeyError, TypeError, ValueError, RecursionError):
-            pass
-        raise ReplicationError(self._foreign(month, name))
-
-    def _position(self, month: Month, name: str, files: Iterable[str]) -> int:
-        manifest = self._read(month, name)
-        try:
-            position = position_in(manifest)
-        except ValueError:
-            raise ReplicationError(self._foreign(month, name)) from None
-        file = str(manifest.get("file"))
-        if file in files:
-            changes = self._changes(month, file)
-            if changes != manifest.get("changes"):
-                raise ReplicationError(
-                    _UNLIKE.format(file=self._location.shown(month, file), changes=changes)
-                )
-        return position
-
-    def _changes(self, month: Month, file: str) -> int:
-        """Return the number of changes in a file."""
-        from pyarrow import ArrowInvalid, parquet
-
-        with self._location.opened(month, file) as opened:
-            try:
-                return int(parquet.read_metadata(opened).num_rows)
-            except ArrowInvalid:
-                raise ReplicationError(_BROKEN.format(file=self._location.shown(month, file))) from None
-
-    def _foreign(self, month: Month, name: str) -> str:
-        return (
-            f"{self._location.shown(month, name)} is not of the slot {self._slot}: give another address, or "
-            "move the files away"
-        )
+            file.write(self._manifests.of_slot())

@@ -36,7 +36,9 @@ def prepare(suite: Suite, directory: Path) -> Place:
         _pip(python, "download", "--no-deps", "--no-binary", name, "-d", str(directory), suite.sdist)
         (archive,) = directory.glob("*.tar.gz")
         with tarfile.open(archive) as opened:
-            opened.extractall(sources, filter="data")
+            # Python before 3.10.12 or 3.11.4 knows no filters.
+            opened.extraction_filter = getattr(tarfile, "data_filter", None)
+            opened.extractall(sources)
     (unpacked,) = sources.iterdir()
     return Place(python, unpacked / suite.folder)
 

@@ -16,6 +16,9 @@ from bemi_django import selection
 from bemi_django.log.belongings import field_of_table
 from bemi_django.log.keys import json_of
 from bemi_django.log.live.live_tables import LiveTable, RowValues
+from bemi_django.log.lossless_json import loads
+from bemi_django.log.printing import json_text
+from bemi_django.log.values.mapped_versions import mapped_versions
 from bemi_django.log.values.renewed_fields import is_renewed
 from bemi_django.log.values.saved_fields import is_counted, next_value
 
@@ -77,6 +80,9 @@ def rules_of(
         for column in columns
         if any(pattern.matches(*table.name, column) for pattern in patterns)
     }
+    for column, generator in mapped_versions(*table.name).items():
+        if column in columns:
+            saved[column] = partial(_generated, generator)
     for field in own:
         if field.column in columns and (save := _save_of(field)) is not None:
             saved[str(field.column)] = save
@@ -103,8 +109,17 @@ def _counted(field: models.Field[Any, Any], value: Any) -> Any:
     return None if old is None else json_of(field, next_value(field, old))
 
 
+def _generated(generator: Any, value: Any) -> Any:
+    """Return what a generator of SQLAlchemy makes of a version, if it takes one as JSON has it."""
+    try:
+        new = loads(json_text(generator(value)))
+    except Exception:
+        return _go_on(value)
+    return _go_on(value) if new in (value, "None") else new
+
+
 def _go_on(value: Any) -> Any:
-    """Return what follows the value of a column of which only the setting knows that it is a version."""
+    """Return what follows the value of a column of which nothing else is known than that it is a version."""
     if type(value) is int:
         return value + 1
     if not isinstance(value, str):

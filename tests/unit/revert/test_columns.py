@@ -9,6 +9,8 @@ from uuid import UUID
 
 import pytest
 from django.db import models
+from sqlalchemy import Column, Integer, String, Table
+from sqlalchemy.orm import registry
 
 from bemi_django.revert.columns import rules_of
 
@@ -50,3 +52,30 @@ def test_a_column_of_the_setting_goes_on_from_the_value_of_the_row(settings: Any
     assert rules.values({}) == {} and rules.values({"at": "a tag"}) == {"at": "a tag"}
     assert not rules.puts_back("at") and rules.puts_back("id"), "a key is what identifies the row"
     assert rules_of(None, TABLE, None, ["at", "gone"]).values({"at": old}) == {}, "a trigger does it"
+
+
+@pytest.mark.parametrize(
+    ("kind", "schema", "arguments", "old", "new"),
+    [
+        (Integer, None, {}, 41, 42),
+        (Integer, "public", {"version_id_generator": lambda version: (version or 0) + 7}, 41, 48),
+        (String, None, {"version_id_generator": lambda version: f"v{int(version[1:]) + 1}"}, "v9", "v10"),
+        # The application or the database gives it, or it takes something else than JSON has.
+        (Integer, None, {"version_id_generator": False}, 41, 42),
+        (String, None, {"version_id_generator": lambda version: version.year}, "a tag", "a tag"),
+        (String, None, {"version_id_generator": lambda version: None}, "a tag", "a tag"),
+        (Integer, "elsewhere", {}, 41, None),
+    ],
+)
+def test_the_version_of_a_mapped_class_goes_on(
+    kind: Any, schema: str | None, arguments: dict[str, Any], old: Any, new: Any
+) -> None:
+    mappers = registry()
+    key = Column("id", Integer, primary_key=True)
+    table = Table("row", mappers.metadata, key, Column("at", kind, key="version"), schema=schema)
+    mappers.map_imperatively(type("Row", (), {}), table, version_id_col=table.c.version, **arguments)
+    try:
+        rules = rules_of(None, TABLE, None)
+        assert rules.values({"at": old}).get("at") == new and rules.puts_back("at") is (new is None)
+    finally:
+        mappers.dispose()

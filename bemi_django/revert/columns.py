@@ -15,6 +15,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 from bemi_django import selection
 from bemi_django.log.belongings import field_of_table
 from bemi_django.log.keys import json_of
+from bemi_django.log.live.kept_columns import Kept
 from bemi_django.log.live.live_tables import LiveTable, RowValues
 from bemi_django.log.lossless_json import loads
 from bemi_django.log.printing import json_text
@@ -36,11 +37,18 @@ class ColumnRules(NamedTuple):
         kept: Columns that a trigger of the table sets at every update. They are no conflict either, and an
             update leaves them to the trigger.
         chosen: The columns to put back, or None for all.
+        reacting: Columns that a trigger sets at updates of others, with these.
     """
 
     saved: Mapping[str, Save] = {}
     kept: frozenset[str] = frozenset()
     chosen: frozenset[str] | None = None
+    reacting: Kept = {}
+
+    def at_update_of(self, columns: Iterable[str]) -> ColumnRules:
+        """Return the rules for a row of which these columns are put back: triggers may react to them."""
+        back = {column for column in columns if self.puts_back(column)}
+        return self._replace(kept=self.kept.union(one for one, of in self.reacting.items() if of & back))
 
     def is_of_saves(self, column: str) -> bool:
         """Tell whether a column gets another value whenever the row is written."""
@@ -60,7 +68,7 @@ def rules_of(
     model: type[models.Model] | None,
     table: LiveTable,
     fields: Collection[str] | None,
-    kept: Collection[str] = (),
+    kept: Kept | None = None,
 ) -> ColumnRules:
     """Return the rules for a table.
 
@@ -68,13 +76,14 @@ def rules_of(
         model: The model of the table, or None.
         table: The table.
         fields: Names of fields or columns to put back, or None for all.
-        kept: Columns that triggers of the table set at every update.
+        kept: Columns that triggers of the table set.
     """
     own = list(model._meta.local_concrete_fields) if model is not None else []
     patterns = selection.version_columns()
     # A key is what identifies the row.
     columns = [column for column in table.columns if column not in table.key]
-    kept = frozenset(columns) & frozenset(kept)
+    reacting = {column: named for column, named in (kept or {}).items() if column in columns}
+    always = frozenset(column for column, named in reacting.items() if not named)
     saved: dict[str, Save] = {
         column: _go_on
         for column in columns
@@ -86,12 +95,12 @@ def rules_of(
     for field in own:
         if field.column in columns and (save := _save_of(field)) is not None:
             saved[str(field.column)] = save
-    saved = {column: save for column, save in saved.items() if column not in kept}
+    saved = {column: save for column, save in saved.items() if column not in always}
     if fields is None or member_name(model) in fields:
-        return ColumnRules(saved, kept)
+        return ColumnRules(saved, always, reacting=reacting)
     names = {name: str(field.column) for field in own for name in (field.name, field.attname)}
     chosen = {names.get(name, name) for name in fields}
-    return ColumnRules(saved, kept, frozenset(chosen & set(table.columns)))
+    return ColumnRules(saved, always, frozenset(chosen & set(table.columns)), reacting)
 
 
 def _save_of(field: models.Field[Any, Any]) -> Save | None:

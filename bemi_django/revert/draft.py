@@ -99,6 +99,7 @@ def draft_of(
     """
     current = {column: value for column, value in live.items() if column not in ADDRESS} if live else live
     step = Step(tuple(net.changes), net.schema, net.table, net.primary_key, "nothing", {}, current)
+    rules = rules.at_update_of(column for column, old in net.old.items() if differ(old, net.new.get(column)))
     step.renewed = tuple(sorted({*rules.saved, *rules.kept}))
     draft = Draft(step, net, table, live, rules)
     if net.exists and net.existed:

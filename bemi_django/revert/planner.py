@@ -92,7 +92,7 @@ class Planner:
         self.catalog = read_catalog(self._cursor, listed)
         kept = kept_columns(self._cursor, listed)
         self._rules = {
-            name: rules_of(self._models[name], table, self._fields, kept.get(name, ()))
+            name: rules_of(self._models[name], table, self._fields, kept.get(name))
             for name, table in self.catalog.tables.items()
         }
         if self._fields is not None:

@@ -146,7 +146,7 @@ class Command(BaseCommand):
         aliases = dict.fromkeys((database, conf.destination())) if "django" in self.installers else ()
         # Whether they are lost may be nothing that this role can read.
         with suppress(DatabaseError):
-            for alias in filter(lost_objects.are_lost, aliases):
+            for alias in filter(lost_objects.are_missing, aliases):
                 return f"the database objects of bemi_django are missing: run {lost_objects.remedy(alias)}"
         return first_line(error)
 

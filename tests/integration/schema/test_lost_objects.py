@@ -43,6 +43,8 @@ def test_what_is_missing_is_said_with_the_way_to_install_it(lost: None) -> None:
         with pytest.raises(CommandError, match=remedy):
             call_command("bemi", command, stdout=io.StringIO())
     call_command("migrate", "bemi_django", "zero", fake=True, verbosity=0)
+    with pytest.raises(CommandError, match="run 'manage.py migrate bemi_django' first"):
+        call_command("bemi", "status", stdout=io.StringIO())
     call_command("migrate", "bemi_django", verbosity=0)
     assert hints() == [] and Change.objects.count() == 0
 

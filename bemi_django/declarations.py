@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from bemi_django.wire.name_pattern import ColumnPattern, TablePattern, literal
+from bemi_django.wire.table_name import of_db_table
 
 _Model = TypeVar("_Model", bound=type[Any])
 #: ``function(table, before, after)``; see ``BEMI_CONDITIONS``.
@@ -99,6 +100,5 @@ def is_key(field: Any) -> bool:
 
 def table_of(model: Any) -> TablePattern:
     """Return the table of a model as a pattern; without a schema, in all schemas."""
-    # A project may write "schema"."table" without the outer quotes.
-    schema, _, table = str(model._meta.db_table).strip('"').rpartition('"."')
-    return TablePattern(literal(schema) or "*", literal(table))
+    schema, table = of_db_table(model._meta.db_table)
+    return TablePattern(literal(schema or "") or "*", literal(table))

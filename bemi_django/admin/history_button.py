@@ -17,6 +17,7 @@ from bemi_django import conf
 from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.object_labels import timeline_url
 from bemi_django.log.keys import key_of
+from bemi_django.log.places import table_name
 from bemi_django.models import Change, DeadLetter
 
 #: The template of the button: that of django-unfold where it is installed, or else Django's way.
@@ -123,4 +124,4 @@ def _add_button(response: Any, kind: str, url: str) -> None:
 
 def _table(model: type[models.Model]) -> str:
     concrete = model._meta.concrete_model or model
-    return concrete._meta.db_table.strip('"').rpartition('"."')[2]
+    return table_name(concrete)[1]

@@ -163,7 +163,8 @@ def _mask(rules: Rules, schema: str, table: str, field: Any) -> ColumnMask | Non
         if not isinstance(field, models.ForeignKey):
             return None
         field = field.target_field
-        table = field.model._meta.db_table
+        named, table = table_name(field.model)
+        schema = named or schema
     return found[field.column]
 
 

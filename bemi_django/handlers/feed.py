@@ -13,7 +13,7 @@ from django.db.models.lookups import Exact
 
 from bemi_django import conf
 from bemi_django.log.change import ChangeQuerySet
-from bemi_django.log.places import names_schema
+from bemi_django.log.places import names_schema, table_name
 from bemi_django.models import Change
 from bemi_django.schema import tenancy
 from bemi_django.schema.database_names import database_name
@@ -88,7 +88,7 @@ class Feed:
         if handler.model is None:
             changes = log.filter(database=self._database)
         elif tenancy.has_tenants(alias) and not names_schema(handler.model):
-            changes = log.filter(database=self._database, table=handler.model._meta.db_table)
+            changes = log.filter(database=self._database, table=table_name(handler.model)[1])
         else:
             changes = log.for_model(handler.model, alias)
         if "GAP" in handler.operations:

@@ -15,6 +15,7 @@ from bemi_django.exceptions import UnknownDatabase
 from bemi_django.schema.database_names import aliases_of, assumed_name, database_name
 from bemi_django.schema.sql import quote
 from bemi_django.wire.name_pattern import matches
+from bemi_django.wire.table_name import of_db_table
 
 _SCHEMAS_OF = """
 SELECT n.nspname
@@ -146,6 +147,4 @@ def _declared(model: Any) -> Mapping[str, str]:
 
 def table_name(model: type[models.Model]) -> tuple[str | None, str]:
     """Return schema and name of a model's table; the schema is None if ``db_table`` does not name it."""
-    # The usual way to name a schema in Django: db_table = 'schema"."table', with or without outer quotes.
-    schema, separator, table = model._meta.db_table.strip('"').partition('"."')
-    return (schema, table) if separator else (None, model._meta.db_table)
+    return of_db_table(model._meta.db_table)

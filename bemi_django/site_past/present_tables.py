@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from bemi_django.setting_values import patterns
+from bemi_django.wire.table_name import of_db_table
 
 #: Who a user is and what they may do is never decided by the past, and Django keeps sites and content types
 #: in memory. The admin's log is not tracked by default, and its first page shows it.
@@ -44,7 +45,7 @@ def _tables(labels: tuple[str, ...]) -> frozenset[str]:
     chosen += [model for label in _ALWAYS for model in _models(label)]
     # With the tables of many-to-many fields, such as the groups of a user.
     chosen += [field.remote_field.through for model in chosen for field in model._meta.local_many_to_many]
-    return frozenset(str(model._meta.db_table).strip('"').rpartition('"."')[2] for model in chosen)
+    return frozenset(of_db_table(model._meta.db_table).name for model in chosen)
 
 
 def _models(label: str) -> Iterable[Any]:

@@ -13,6 +13,7 @@ from django.db.models.signals import post_init, pre_save
 
 from bemi_django.exceptions import PastIsReadOnly
 from bemi_django.log.keys import key_of, models_of
+from bemi_django.log.places import table_name
 from bemi_django.time_travel.erased_rows import ErasedRows
 
 _MARK = "bemi_past"
@@ -72,7 +73,9 @@ def _unknown_fields(instance: Model, aliases: list[str]) -> frozenset[str]:
     if not hidden:
         return frozenset()
     fields: Any = instance._meta.concrete_fields
-    return frozenset(field.attname for field in fields if (_table_name(field.model), field.column) in hidden)
+    return frozenset(
+        field.attname for field in fields if (table_name(field.model)[1], field.column) in hidden
+    )
 
 
 def _erased(instance: Model, alias: str) -> Iterator[tuple[str, str]]:
@@ -82,16 +85,12 @@ def _erased(instance: Model, alias: str) -> Iterator[tuple[str, str]]:
         return
     values = instance.__dict__
     for model in models_of(instance):
-        table = _table_name(model)
+        table = table_name(model)[1]
         fields = model._meta.concrete_fields
         empty = {str(field.column) for field in fields if values.get(field.attname) is None}
         if empty := empty & erased.columns_of(table):
             found = erased.of_row(alias, table, key_of(instance, model))
             yield from ((table, column) for column in empty & found)
-
-
-def _table_name(model: type[Model]) -> str:
-    return str(model._meta.db_table).strip('"').rpartition('"."')[2]
 
 
 def _refuse_save(instance: Model, **kwargs: Any) -> None:

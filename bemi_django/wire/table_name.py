@@ -1,8 +1,9 @@
-"""The name of the log's table, as ``BEMI_TABLE`` gives it."""
+"""The names of tables, as ``BEMI_TABLE`` and Django's models give them."""
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from bemi_django.wire.defaults import TABLE
@@ -60,6 +61,19 @@ def split(text: str) -> TableName | None:
     return TableName(found[1] and _unquoted(found[1]), _unquoted(found[2])) if found else None
 
 
+@lru_cache(maxsize=4096)
+def of_db_table(db_table: str) -> TableName:
+    """Return the name that PostgreSQL has for the table of a Django model.
+
+    Args:
+        db_table: ``db_table`` of the model. Django puts it into double quotes, unless it begins and ends with
+            one: ``schema"."table`` is a table in a schema, with the outer quotes or without.
+    """
+    inner = db_table[1:-1] if db_table[:1] == db_table[-1:] == '"' else db_table
+    found = split(f'"{inner}"') or TableName(None, db_table)
+    return TableName(found.schema and _kept(found.schema), _kept(found.name))
+
+
 def parse(value: object) -> TableName:
     """Return the name that a setting gives.
 
@@ -89,6 +103,11 @@ def parse(value: object) -> TableName:
     if found.schema is not None and RESERVED.fullmatch(found.schema):
         raise ValueError(f"choose another schema: {found.schema!r} is reserved")
     return found
+
+
+def _kept(name: str) -> str:
+    """Return what PostgreSQL keeps of a name: the beginning of a longer one."""
+    return name.encode("utf-8", "surrogatepass")[:LONGEST].decode("utf-8", "ignore")
 
 
 def _unquoted(part: str) -> str:

@@ -111,7 +111,7 @@ class Odd(models.Model):
     parent = models.ForeignKey("self", models.CASCADE, null=True, db_column="Up", related_name="children")
 
     class Meta:
-        db_table = "odd Table"
+        db_table = '"odd Table"'
 
 
 class Elsewhere(models.Model):

@@ -15,7 +15,7 @@ from bemi_django import conf
 from bemi_django.checks import check_settings
 from bemi_django.models import Change
 from bemi_django.schema import sql
-from bemi_django.wire.table_name import TableName, parse, split
+from bemi_django.wire.table_name import TableName, of_db_table, parse, split
 
 PARTS = st.text(st.characters(exclude_characters="\0$", exclude_categories=["Cs"]), min_size=1, max_size=13)
 
@@ -100,3 +100,26 @@ def test_no_name_ends_the_block_that_installs(schema: str | None, name: str) -> 
 def test_the_default_is_the_name_without_quotes() -> None:
     assert conf.table() == (None, "changes")
     assert conf.db_table() == Change._meta.db_table == "changes"
+
+
+@pytest.mark.parametrize(
+    ("db_table", "schema", "name"),
+    [
+        ("shop_order", None, "shop_order"),
+        ("odd Table", None, "odd Table"),
+        ('"odd Table"', None, "odd Table"),
+        ("a.b", None, "a.b"),
+        ('audit"."log', "audit", "log"),
+        ('"audit"."log"', "audit", "log"),
+        ('"we""ird"."x"', 'we"ird', "x"),
+        ("n" * 70, None, "n" * 63),
+        ('s"."' + "ü" * 40, "s", "ü" * 31),
+        # No table: PostgreSQL cannot read what Django makes of them.
+        ('we"ird', None, 'we"ird'),
+        ("", None, ""),
+    ],
+)
+def test_the_table_of_a_model_is_the_one_that_postgresql_knows(
+    db_table: str, schema: str | None, name: str
+) -> None:
+    assert of_db_table(db_table) == (schema, name)

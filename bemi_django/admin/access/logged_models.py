@@ -44,8 +44,7 @@ class LoggedModels:
             self._add(model)
 
     def _add(self, model: type[models.Model]) -> None:
-        schema, separator, table = model._meta.db_table.strip('"').partition('"."')
-        found = (schema, table) if separator else (None, schema)
+        found = table_name(model)
         # A model may have tables in several databases. The one that it is written to comes first.
         home = router.db_for_write(model)
         others = [alias for alias in self._sources if router.allow_migrate_model(alias, model)]

@@ -9,7 +9,7 @@ from django.db import connections, models, router
 from django.db.models import Q
 
 from bemi_django.log.conditions import HasKey
-from bemi_django.log.places import names_schema
+from bemi_django.log.places import names_schema, table_name
 from bemi_django.schema import tenancy
 
 _TABLES = """
@@ -46,6 +46,6 @@ def users_in_sight() -> TenantUsers:
     if not tenancy.has_tenants(connection.alias) or names_schema(model):
         return TenantUsers(None)
     with connection.cursor() as cursor:
-        cursor.execute(_TABLES, [model._meta.db_table])
+        cursor.execute(_TABLES, [table_name(model)[1]])
         (count,) = cursor.fetchone()
     return TenantUsers(tenancy.schema_of(connection.alias) if count > 1 else None)

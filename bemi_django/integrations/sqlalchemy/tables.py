@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,11 +11,9 @@ from sqlalchemy import Column, ForeignKeyConstraint, MetaData, Table
 
 from bemi_django.integrations.sqlalchemy.defaults import column_defaults
 from bemi_django.integrations.sqlalchemy.types import type_of
+from bemi_django.wire.table_name import of_db_table
 
 ModelClass = type[Model]
-
-# Django knows no schemas, so projects put the quotes into the name of the table.
-_QUALIFIED = re.compile(r'"?(?P<schema>[^"]+)"\."(?P<name>[^"]+)"?')
 
 
 class MappedTables:
@@ -45,8 +42,7 @@ class MappedTables:
 
     def _table(self, model: ModelClass, metadata: MetaData) -> Table:
         options = model._meta
-        qualified = _QUALIFIED.fullmatch(options.db_table)
-        schema, name = (qualified["schema"], qualified["name"]) if qualified else (None, options.db_table)
+        schema, name = of_db_table(options.db_table)
         taken = (f"{schema}.{name}" if schema else name) in metadata.tables
         # Two models of the same table may each define other columns.
         return Table(name, MetaData() if taken else metadata, *self._columns(model), schema=schema)

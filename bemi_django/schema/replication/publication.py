@@ -12,6 +12,7 @@ from bemi_django.exceptions import sqlstate_of
 from bemi_django.schema import tenancy
 from bemi_django.schema.search_path import closed_cursor
 from bemi_django.schema.sql import quote
+from bemi_django.wire.table_name import of_db_table
 
 _EXISTS = """
 SELECT pg_catalog.count(*) FROM pg_catalog.pg_publication
@@ -71,8 +72,9 @@ def has_table(table: str, using: str = "default") -> bool:
     """
     connection = connections[using]
     with connection.cursor() as cursor:
-        if tenancy.has_tenants(using) and '"."' not in table:
-            cursor.execute(_HAS_TENANTS_TABLE, [conf.publication(), table])
+        schema, name = of_db_table(table)
+        if tenancy.has_tenants(using) and schema is None:
+            cursor.execute(_HAS_TENANTS_TABLE, [conf.publication(), name])
             return bool(cursor.fetchone()[0])
         cursor.execute(_IS_PUBLISHED, [connection.ops.quote_name(table), conf.publication()])
         return bool(cursor.fetchone()[0])

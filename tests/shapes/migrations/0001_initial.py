@@ -162,7 +162,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "db_table": "odd Table",
+                "db_table": '"odd Table"',
             },
         ),
         migrations.CreateModel(

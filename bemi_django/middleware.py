@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
-from django.core.exceptions import MiddlewareNotUsed, SynchronousOnlyOperation
+from django.core.exceptions import ImproperlyConfigured, MiddlewareNotUsed, SynchronousOnlyOperation
 from django.db import connections
 from django.http import HttpRequest, HttpResponseBase
 from django.http.request import HttpHeaders
@@ -128,11 +128,15 @@ class BemiMiddleware:
 
     @cached_property
     def _is_function_async(self) -> bool:
-        return is_async(self._function)
+        try:
+            return is_async(self._function)
+        except Exception:
+            # It cannot be imported. The first write logs that; requests are answered nevertheless.
+            return False
 
     @cached_property
     def _trusted(self) -> TrustedProxies | None:
-        return TrustedProxies.of(conf.trusted_proxies())
+        return _trusted_proxies()
 
 
 def __getattr__(name: str) -> Any:
@@ -188,7 +192,15 @@ def _request_ids(request: HttpRequest) -> dict[str, str]:
 
 
 def _is_from_proxy(request: HttpRequest) -> bool:
-    return is_trusted_peer(request.META.get("REMOTE_ADDR", ""), TrustedProxies.of(conf.trusted_proxies()))
+    return is_trusted_peer(request.META.get("REMOTE_ADDR", ""), _trusted_proxies())
+
+
+def _trusted_proxies() -> TrustedProxies | None:
+    try:
+        return TrustedProxies.of(conf.trusted_proxies())
+    except (ImproperlyConfigured, TypeError, ValueError):
+        warn_once("BEMI_TRUSTED_PROXIES is wrong, so no proxy is trusted; see manage.py check")
+        return None
 
 
 def _user_id(request: HttpRequest) -> Any:

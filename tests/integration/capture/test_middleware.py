@@ -211,3 +211,33 @@ def seen_by_view(request: HttpRequest) -> dict[str, Any]:
 
     BemiMiddleware(view)(request)
     return seen
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize(
+    ("name", "value", "known"),
+    [
+        ("BEMI_CONTEXT_FUNCTION", "nowhere.named", {"request_id"}),
+        ("BEMI_CONTEXT_FUNCTION", "nowhere", {"request_id"}),
+        ("BEMI_TRUSTED_PROXIES", "no network", {"request_id", "client_request_id", "user", "path"}),
+        ("BEMI_TRUSTED_PROXIES", [7], {"request_id", "client_request_id", "user", "path"}),
+    ],
+)
+def test_a_wrong_setting_fails_no_request(
+    rf: RequestFactory, settings: Any, name: str, value: Any, known: set[str], is_async: bool
+) -> None:
+    settings.BEMI_TRUST_REQUEST_ID = True
+    setattr(settings, name, value)
+    seen: dict[str, Any] = {}
+
+    def view(request: HttpRequest) -> HttpResponse:
+        seen.update(get_context())
+        return HttpResponse()
+
+    async def async_view(request: HttpRequest) -> HttpResponse:
+        return view(request)
+
+    headers = {"X-Request-ID": "r7"} if "PROXIES" in name else {}
+    answer: Any = BemiMiddleware(async_view if is_async else view)(rf.get("/x", headers=headers))
+    assert (asyncio.run(answer) if is_async else answer).status_code == 200
+    assert set(seen) == known and seen["request_id"] != "r7"

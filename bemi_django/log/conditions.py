@@ -175,8 +175,10 @@ def in_row(side: str, values: Mapping[str, Any], model: type[models.Model] | Non
 
 
 def _stored(field: Any, value: Any) -> Iterator[Any]:
-    """Yield what a field makes of a value it takes. A field of moments would warn of naive ones."""
-    if not (field is None or value is None or isinstance(field, models.DateTimeField)):
+    """Yield what a field makes of a value it takes. Django's field of moments would warn of naive ones."""
+    if field is None or value is None:
+        return
+    if type(field).get_prep_value is not models.DateTimeField.get_prep_value:
         with suppress(ArithmeticError, AttributeError, TypeError, ValueError, ValidationError):
             yield stored_value(field, plain(value))
 

@@ -258,6 +258,19 @@ def test_users_are_found_by_key_and_instance(drain: Drain) -> None:
     assert Change.objects.by("8").count() == 1 and Change.objects.by("08").count() == 0
 
 
+class Stamp(models.DateTimeField):  # type: ignore[type-arg]
+    """A moment that is stored in seconds."""
+
+    def db_type(self, connection: Any) -> str:
+        return "bigint"
+
+    def get_prep_value(self, value: Any) -> Any:
+        return int(value.timestamp())
+
+    def from_db_value(self, value: int, expression: Any, connection: Any) -> datetime.datetime:
+        return datetime.datetime.fromtimestamp(value, UTC)
+
+
 @pytest.mark.parametrize("use_tz", [True, False], ids=["USE_TZ", "naive"])
 def test_times_are_found_in_any_time_zone(use_tz: bool, drain: Drain, settings: Any) -> None:
     settings.USE_TZ, settings.TIME_ZONE = use_tz, "America/St_Johns"
@@ -266,6 +279,7 @@ def test_times_are_found_in_any_time_zone(use_tz: bool, drain: Drain, settings: 
         class Day(models.Model):  # noqa: DJ008
             at = models.DateTimeField(primary_key=True)
             seen = models.DateTimeField()
+            stamp = Stamp()
 
             objects: models.Manager[Any] = models.Manager()
 
@@ -277,13 +291,14 @@ def test_times_are_found_in_any_time_zone(use_tz: bool, drain: Drain, settings: 
     try:
         tracking.sync()
         moment = timezone.now().replace(microsecond=120)
-        day = Day.objects.create(at=moment, seen=moment)
+        day = Day.objects.create(at=moment, seen=moment, stamp=moment)
         Day.objects.update(seen=moment + datetime.timedelta(days=1))
         drain()
         changes = Change.objects.for_object(day)
         assert changes.count() == 2
         assert changes.after({"seen": moment}).count() == 1 == changes.before({"seen": moment}).count()
         assert changes.field_changed("seen", from_=moment).count() == 1
+        assert Change.objects.for_model(Day).after({"stamp": moment}).count() == 2
         assert changes.before_not({"seen": moment}).after_not({"at": moment}).count() == 0
         assert blame(day)["seen"].previous == changes[0].after["seen"]
     finally:

@@ -25,7 +25,9 @@ import os
 from fastapi import FastAPI
 os.environ["BEMI_CONTEXT_KEY"] = "0123456789abcdef"
 app = FastAPI()
+flask_app = type("Flask", (), {"before_request": staticmethod(id), "teardown_request": staticmethod(id)})
 DATABASE_URL = "postgresql+psycopg2:///x"
+work = str
 """,
     "handlers": """
 import sys

@@ -9,6 +9,7 @@ from contextvars import copy_context
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 
 from bemi_django import bound_context, get_context, set_context, skip_tracking
 from bemi_django.capture.context import current, inheritable, kept_context, process_context, provided_context
@@ -50,6 +51,25 @@ def test_a_kept_context_is_the_one_of_its_making() -> None:
 def in_a_thread(function: Callable[[], Any]) -> Any:
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(function).result()
+
+
+def test_what_copies_a_context_takes_ours_along() -> None:
+    async def look() -> dict[str, Any]:
+        return get_context()
+
+    async def everywhere() -> list[dict[str, Any]]:
+        with ThreadPoolExecutor(1) as pool:
+            return [
+                await asyncio.create_task(look()),
+                await asyncio.to_thread(get_context),
+                await sync_to_async(get_context)(),
+                await sync_to_async(async_to_sync(look))(),
+                pool.submit(copy_context().run, get_context).result(),
+                pool.submit(get_context).result(),
+            ]
+
+    with bound_context(user=7):
+        assert asyncio.run(everywhere()) == [{"user": 7}] * 5 + [{}]
 
 
 def test_threads_without_a_context_have_that_of_the_process() -> None:

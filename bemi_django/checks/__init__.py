@@ -40,7 +40,7 @@ bemi.W008  handlers (on_change) are registered for tables that are not tracked
 bemi.W009  every role may create objects in the schema of the log
 bemi.W010  generated columns and casts to json cannot be computed by the role _bemi_compute
 bemi.W011  the worker is not running, or has never run
-bemi.W013  patterns of BEMI_INCLUDE match no table
+bemi.W013  patterns of BEMI_INCLUDE match no table, or all tables are excluded
 bemi.W014  tables that inherit from tracked tables are not tracked
 bemi.W015  event triggers are missing, so new tables are not tracked at once
 bemi.W020  patterns of BEMI_IGNORE_COLUMNS, BEMI_CONDITIONS or BEMI_EXCLUDE match nothing

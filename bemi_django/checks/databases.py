@@ -105,7 +105,7 @@ def _check_coverage(alias: str) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     try:
         unmatched = coverage.unmatched_patterns(alias)
-        orphans = coverage.outside_patterns(coverage.read_coverage(alias))
+        tables = coverage.read_coverage(alias)
         is_followed = coverage.has_event_triggers(alias)
     except NotInstalled:
         return []
@@ -116,7 +116,11 @@ def _check_coverage(alias: str) -> list[CheckMessage]:
             "default, it is the search_path's schemas."
         )
         found.append(Warning(message, hint=hint, id="bemi.W013"))
-    if orphans:
+    elif not any(table.is_tracked or table.needs_sync or table.obstacle for table in tables):
+        message = f"All tables of {alias!r} are left out: nothing is recorded."
+        hint = "Correct BEMI_EXCLUDE and BEMI_INCLUDE, unless migrate has to make the tables."
+        found.append(Warning(message, hint=hint, id="bemi.W013"))
+    if orphans := coverage.outside_patterns(tables):
         shown = ", ".join(f"{table.name} ({table.parent})" for table in orphans[:3])
         shown += ", ..." if len(orphans) > 3 else ""
         message = (

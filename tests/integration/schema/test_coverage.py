@@ -44,8 +44,9 @@ def schemas(transactional_db: None, settings: Any) -> Iterator[None]:
     execute('CREATE SCHEMA data; CREATE SCHEMA "It\'s, ""one"""; CREATE SCHEMA attic')
     yield
     execute('DROP SCHEMA data CASCADE; DROP SCHEMA "It\'s, ""one""" CASCADE; DROP SCHEMA attic CASCADE')
-    if hasattr(settings, "BEMI_INCLUDE"):
-        del settings.BEMI_INCLUDE
+    for name in ("BEMI_INCLUDE", "BEMI_EXCLUDE"):
+        if hasattr(settings, name):
+            delattr(settings, name)
     tracking.sync()
 
 
@@ -95,6 +96,10 @@ def test_patterns_that_match_nothing_are_reported(schemas: None, settings: Any) 
     assert "nowhere.*, attic.*" in message.msg
     execute("CREATE TABLE attic.thing (id int)")
     assert coverage.unmatched_patterns("default") == ["nowhere.*"]
+    settings.BEMI_INCLUDE, settings.BEMI_EXCLUDE = ["attic.*"], ["attic.*"]
+    tracking.sync()
+    (message,) = warnings_of("bemi.W013")
+    assert message.msg == "All tables of 'default' are left out: nothing is recorded."
 
 
 def test_children_outside_the_patterns_are_reported(schemas: None) -> None:

@@ -6,7 +6,6 @@ import importlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import pytest
 
 from tests.support.paths import ROOT
 from tests.support.polling import until
+from tests.support.reserved_port import HOST, ReservedPort
 
 MANAGE = [sys.executable, "-u", "-m", "sample_project.manage"]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -120,12 +120,13 @@ def running_site(
 @contextmanager
 def serving(database_url: str, settings: str) -> Iterator[Site]:
     """Run the sample project's server on a database until the block ends."""
-    site = Site(f"http://127.0.0.1:{_free_port()}", database_url)
     environment = {**os.environ, "DATABASE_URL": database_url, "DJANGO_SETTINGS_MODULE": settings}
-    server = ["runserver", "--noreload", "--insecure", site.url.removeprefix("http://")]
-    with _process([*MANAGE, *server], environment):
-        until(lambda: _is_up(site.url), why=lambda: "the site")
-        yield site
+    with closing(ReservedPort()) as port:
+        site = Site(f"http://{HOST}:{port.number}", database_url)
+        server = ["runserver", "--noreload", "--insecure", f"{HOST}:{port.number}"]
+        with _process([*MANAGE, *server], environment):
+            until(lambda: _is_up(site.url), why=lambda: "the site")
+            yield site
 
 
 @contextmanager
@@ -174,12 +175,6 @@ def _process(command: list[str], environment: dict[str, str]) -> Iterator[None]:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _is_up(url: str) -> bool:

@@ -15,6 +15,7 @@ import pytest
 
 from sample_project.postgres_server import ADDRESSES, Server, postgres_server
 from tests.support.polling import until
+from tests.support.reserved_port import ReservedPort
 from tests.support.roles import PASSWORD
 from tests.support.server_folder import server_folder
 
@@ -25,7 +26,7 @@ class Cluster:
     def __init__(self, **settings: str) -> None:
         self.directory = server_folder("bemi-cluster-")
         self._settings = settings
-        self._running = ExitStack()
+        self._running, self._port = ExitStack(), ReservedPort()
         self._server: Server | None = None
         self._connection: Any = None
         self.start()
@@ -49,9 +50,8 @@ class Cluster:
         with pytest.MonkeyPatch.context() as environment:
             for name in ADDRESSES:
                 environment.delenv(name, raising=False)
-            port = self._server.port if self._server else None
             self._server = self._running.enter_context(
-                postgres_server(self.directory, port, settings=self._settings)
+                postgres_server(self.directory, self._port.number, settings=self._settings)
             )
 
     def stop(self, is_crash: bool = False) -> None:
@@ -91,6 +91,7 @@ class Cluster:
         if self._connection is not None:
             self._connection.close()
         self.stop()
+        self._port.close()
         shutil.rmtree(self.directory)
 
     def run(self, statement: str, parameters: Sequence[object] | None = None) -> list[Any]:

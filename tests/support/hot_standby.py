@@ -11,10 +11,10 @@ import pytest
 from django.db import connections
 
 from bemi_django import conf
-from sample_project.postgres_process import free_port
 from sample_project.postgres_programs import account, run
 from sample_project.postgres_server import SETTINGS
 from tests.support.project_database import execute
+from tests.support.reserved_port import ReservedPort
 from tests.support.server_folder import server_folder
 
 
@@ -24,7 +24,8 @@ def hot_standby() -> Iterator[str]:
     ((programs,),) = execute("SELECT setting FROM pg_config WHERE name = 'BINDIR'")
     if not (Path(programs) / "pg_basebackup").exists():
         pytest.skip(f"a standby needs pg_basebackup, which is not in {programs}")
-    user, port = account(), free_port()
+    user, reserved = account(), ReservedPort()
+    port = reserved.number
     directory = server_folder("bemi-standby-")
     data = str(directory / "data")
     try:
@@ -48,4 +49,5 @@ def hot_standby() -> Iterator[str]:
             del connections["replica"]
             del connections.settings["replica"]
         run([f"{programs}/pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"], user)
+        reserved.close()
         shutil.rmtree(directory)

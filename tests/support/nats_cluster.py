@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from tests.support.nats_server import Nats, NatsServer, free_port
+from tests.support.nats_server import Nats, NatsServer
 from tests.support.polling import until
+from tests.support.reserved_port import ReservedPort
 
 _MEMBER = """
 server_name: node{number}
@@ -22,11 +23,11 @@ class NatsCluster(Nats):
     """
 
     def __init__(self, payload: int = 64 * 1024) -> None:
-        ports = [free_port() for _ in range(3)]
-        routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
+        self._ports = [ReservedPort() for _ in range(3)]
+        routes = ", ".join(f'"nats://127.0.0.1:{port.number}"' for port in self._ports)
         self.nodes = [
-            NatsServer(payload, _MEMBER.format(number=number, port=port, routes=routes))
-            for number, port in enumerate(ports)
+            NatsServer(payload, _MEMBER.format(number=number, port=port.number, routes=routes))
+            for number, port in enumerate(self._ports)
         ]
         self._wait_for_leader()
 
@@ -74,3 +75,5 @@ class NatsCluster(Nats):
     def close(self) -> None:
         for node in self.nodes:
             node.close()
+        for port in self._ports:
+            port.close()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.support.polling import DEADLINE, until
+from tests.support.reserved_port import ReservedPort
 from tests.support.server_folder import server_folder
 
 T = TypeVar("T")
@@ -26,13 +27,6 @@ port: {port}
 max_payload: {payload}
 jetstream {{ store_dir: "{directory}"{sync} }}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 class Nats(ABC):
@@ -110,7 +104,8 @@ class NatsServer(Nats):
 
     def __init__(self, payload: int = 64 * 1024, member: str = "") -> None:
         self._directory = server_folder("bemi-nats-")
-        self.port = free_port()
+        self._port = ReservedPort()
+        self.port = self._port.number
         self._configuration = self._directory / "nats.conf"
         self._configuration.write_text(
             _CONFIGURATION.format(
@@ -145,6 +140,7 @@ class NatsServer(Nats):
 
     def close(self) -> None:
         self.kill()
+        self._port.close()
         shutil.rmtree(self._directory)
 
     @contextmanager

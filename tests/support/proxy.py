@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 from select import select
 
-HOST = "127.0.0.1"
+from tests.support.reserved_port import HOST, ReservedPort
 
 
 class Proxy:
@@ -16,15 +16,15 @@ class Proxy:
     def __init__(self, target: int) -> None:
         self._target = target
         self._links: list[Link] = []
-        self._listener = _listen(0)
-        self.port: int = self._listener.getsockname()[1]
+        self._port = ReservedPort()
+        self.port = self._port.number
         self.accept()
 
     def accept(self) -> None:
         """Accept new connections, at first and after ``refuse()``."""
-        if self._listener.fileno() < 0:
-            self._listener = _listen(self.port)
-        threading.Thread(target=self._serve, args=[self._listener], daemon=True).start()
+        self._listener = socket.create_server((HOST, self.port))
+        self._serving = threading.Thread(target=self._serve, args=[self._listener], daemon=True)
+        self._serving.start()
 
     def refuse(self) -> None:
         """Refuse new connections; existing ones stay."""
@@ -32,6 +32,8 @@ class Proxy:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        # What it has accepted is among the links when this returns.
+        self._serving.join()
 
     def cut(self, *kinds: str) -> None:
         """Close the connections of these kinds, or all."""
@@ -58,6 +60,7 @@ class Proxy:
         self.cut()
         for link in self._links:
             link.join()
+        self._port.close()
 
     def _chosen(self, kinds: tuple[str, ...]) -> list[Link]:
         return [link for link in self._links if not kinds or link.kind in kinds]
@@ -124,11 +127,3 @@ class Link(threading.Thread):
             self.kind = "stream" if b"replication\0" in data else "plain"
         self._ends[end].sendall(self._passed(end, data))
         return bool(data)
-
-
-def _listen(port: int) -> socket.socket:
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((HOST, port))
-    listener.listen()
-    return listener

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -14,9 +15,10 @@ from bemi_django.exceptions import ReplicationError
 from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.queue.server import connection, stream_info
 from bemi_django.wire.queue_address import parse
-from tests.support.nats_server import NatsServer, free_port
+from tests.support.nats_server import NatsServer
 from tests.support.pipeline import Pipeline
 from tests.support.polling import DEADLINE
+from tests.support.reserved_port import ReservedPort
 
 
 @pytest.fixture
@@ -58,8 +60,9 @@ def test_a_queue_that_is_right_or_to_be_made_is_no_finding(server: NatsServer, s
 
 
 def test_a_queue_that_cannot_be_reached(settings: Any) -> None:
-    settings.BEMI_SINK = f"nats://me:secret@127.0.0.1:{free_port()}/bemi"
-    (found,) = queue.findings()
+    with closing(ReservedPort()) as unused:
+        settings.BEMI_SINK = f"nats://me:secret@127.0.0.1:{unused.number}/bemi"
+        (found,) = queue.findings()
     assert found.id == "bemi.D018" and found.stops and "secret" not in found.message
     assert "nats-server -js" in found.remedy
     assert check_sink() == []

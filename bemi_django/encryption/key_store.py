@@ -79,8 +79,9 @@ class GuardedStore:
             BemiError: What it has returned are no keys.
         """
         now = self._clock()
-        known = {number: self._known[number] for number in numbers if number in self._known}
-        found = {number: key for number, (key, until) in known.items() if now < until}
+        # Other threads forget keys meanwhile.
+        known = ((number, self._known.get(number)) for number in numbers)
+        found = {number: kept[0] for number, kept in known if kept is not None and now < kept[1]}
         if wanted := [number for number in numbers if number not in found]:
             given = self._call("get", wanted)
             if not isinstance(given, Mapping):

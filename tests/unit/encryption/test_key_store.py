@@ -14,6 +14,7 @@ from bemi_django.encryption.subject_key import KEY_BYTES
 from bemi_django.exceptions import BemiError, KeyStoreUnavailable
 from bemi_django.ingest.error_advice import is_lasting, raise_unless_of_message
 from bemi_django.masking.settings import rules_of, store_of
+from tests.support.polling import DEADLINE
 
 KEY = b"a key of a store, of 32 bytes..."
 
@@ -111,7 +112,7 @@ def test_one_that_hangs_is_given_up_and_made_anew() -> None:
     try:
         with pytest.raises(KeyStoreUnavailable, match=r"create\(\) of BEMI_KEY_STORE has not returned"):
             guarded.create("1")
-        now = key_store.PAUSE
+        now, guarded._patience = key_store.PAUSE, DEADLINE
         assert guarded.create("2")
     finally:
         release.set()
@@ -144,7 +145,21 @@ def test_one_that_hangs_for_ever_takes_few_threads() -> None:
         release.set()
     for thread in guarded._hanging:
         thread.join()
+    guarded._patience = DEADLINE
     assert guarded.get(["1"])
+
+
+def test_a_key_that_another_thread_forgets_meanwhile_is_asked_for() -> None:
+    class Forgetting(dict[str, Any]):
+        def __contains__(self, number: object) -> bool:
+            is_known = super().__contains__(number)
+            self.clear()
+            return is_known
+
+    guarded = GuardedStore(Store)
+    key = guarded.create("1")
+    guarded._known = Forgetting(guarded._known)
+    assert guarded.get(["1"]) == {"1": key}
 
 
 @pytest.mark.parametrize("key", [b"too short", "a text is no key, how long it is", 5])

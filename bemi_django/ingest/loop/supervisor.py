@@ -30,6 +30,9 @@ from bemi_django.ingest.timeouts import Timeouts
 
 logger = logging.getLogger(__name__)
 
+#: Seconds after which a worker that was abandoned, and has not ended, is abandoned again.
+_AGAIN = 1.0
+
 
 class Supervisor:
     """Runs sessions one after another; :meth:`stop` may be called from a signal handler."""
@@ -102,9 +105,15 @@ class Supervisor:
             worker.stop()
             logger.info("stopping when the batch is written, in %.0f s at the latest", grace)
             # A thread that waits in libpq does not look at the flag.
-            timer = threading.Timer(grace, worker.abandon)
+            timer = threading.Timer(grace, self._abandon, [worker])
             timer.daemon = True
             timer.start()
+
+    def _abandon(self, worker: Worker) -> None:
+        # While it connects, there is nothing to interrupt yet; when it has ended, nothing any more.
+        while worker is self._worker:
+            worker.abandon()
+            time.sleep(_AGAIN)
 
     def _session(self, until_current: bool) -> None:
         worker = self._worker = Worker(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from contextlib import closing
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
@@ -19,6 +20,7 @@ from bemi_django.ingest.destination.lanes import LaneMove, LaneState, advance
 from bemi_django.ingest.protocol.messages import Begin, Relation
 from bemi_django.ingest.queue import lane_reader
 from bemi_django.ingest.queue.acknowledgements import Acknowledgements, Outgoing
+from bemi_django.ingest.queue.division import removal
 from bemi_django.ingest.queue.division.taken_chunk import TakenChunk
 from bemi_django.ingest.queue.held_lanes import HeldLanes
 from bemi_django.ingest.queue.lane_reader import LaneReader
@@ -38,6 +40,7 @@ from bemi_django.ingest.stitching.stitched import Stitched
 from bemi_django.wire.lane import LanePosition
 from bemi_django.wire.queue_address import parse
 from bemi_django.wire.sequence import FIRST_HISTORY, HistoryStart, sequence_of
+from tests.support.polling import until
 
 LAYOUT = RowLayout(head("db", "public", "t"), ("a",), template(("a",)), (values.text,), (0,))
 WRITER = RowWriter(ChangeIds("1", "db", 0), lambda change: iter([LAYOUT]))
@@ -652,3 +655,19 @@ def test_lanes_of_others_are_read_when_what_is_known_is_not_enough(monkeypatch: 
     held.look_anew()
     assert may_follow(16, 1) and len(reads) == 3
     assert not may_follow(16) and len(reads) == 3
+
+
+def test_a_destination_whose_parameters_cannot_be_computed_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(removal, "_RETRY", 0.001)
+    asked: list[None] = []
+
+    def ask() -> dict[str, Any]:
+        asked.append(None)
+        raise KeyError("a token")
+
+    with closing(removal.OtherDestination("eu", ask, "stream")) as other:
+        until(lambda: len(asked) > 2)
+        assert other.written(("slot", 0)) == 0
+    assert caplog.messages == ["the queue keeps what the destination eu lacks: KeyError"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg2
 
-from bemi_django.exceptions import first_line
+from bemi_django.exceptions import BemiError, first_line
 from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.queue.lane_locks import Lane
 from bemi_django.ingest.queue.server.numbering import Numbering
@@ -63,11 +63,13 @@ class OtherDestination:
                         self._look(connection)
                         is_away = False
                         self._is_over.wait(_LOOK)
-            except psycopg2.Error as error:
+            # Parameters may be computed by code of the application, which raises anything. Messages of its
+            # errors may hold secrets.
+            except Exception as error:
                 if not is_away:
-                    logger.warning(
-                        "the queue keeps what the destination %s lacks: %s", self._name, first_line(error)
-                    )
+                    is_ours = isinstance(error, (BemiError, psycopg2.Error))
+                    reason = first_line(error) if is_ours else type(error).__name__
+                    logger.warning("the queue keeps what the destination %s lacks: %s", self._name, reason)
                 is_away = True
                 self._is_over.wait(_RETRY)
 

@@ -18,7 +18,8 @@ from tests.support.polling import until
 
 @pytest.fixture
 def source(trail: LoadPipeline) -> Iterator[SlotSource]:
-    with closing(connect_stream(trail.config, "UTF8", silence=1.0)) as source:
+    # After half of it, the server asks who is silent.
+    with closing(connect_stream(trail.config, "UTF8", silence=3.0)) as source:
         source.start(trail.slot, "bemi", trail.checkpoint())
         yield source
 

@@ -17,6 +17,7 @@ from tests.shop.models import Category
 from tests.support.pipeline import Drain, Pipeline
 from tests.support.polling import DEADLINE, until
 from tests.support.processes import running
+from tests.support.project_database import execute
 
 
 @pytest.fixture
@@ -94,6 +95,9 @@ def test_two_processes_hand_over_each_change_once(listeners: Listeners, drain: D
             Category.objects.bulk_create([Category(name=name) for name in names[part : part + 100]])
             drain()
         until(lambda: len(listeners.heard) >= 400)
+        # What is killed before it has noted what it handed over, hands it over again.
+        is_noted = "SELECT last = (SELECT id FROM changes ORDER BY id DESC LIMIT 1) FROM _bemi.handlers"
+        until(lambda: execute(is_noted) == [(True,)])
     assert listeners.heard == names
 
 

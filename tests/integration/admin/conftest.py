@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bemi_django.admin.search import action_search, archive_search, paging, suggestions
+from bemi_django.admin.search import action_search, archive_search, paging, query_timeouts, suggestions
 from bemi_django.admin.search.hints import found_objects
 
 HOUR = 3600.0
@@ -20,4 +20,6 @@ def patience() -> Iterator[None]:
             patch.setattr(module, "BUDGET_SECONDS", HOUR)
         for hints in (found_objects, suggestions):
             patch.setattr(hints, "_BUDGET", HOUR)
+        for name in ("FILTER", "LOOKUP", "COUNT"):
+            patch.setattr(query_timeouts, name, int(HOUR * 1000))
         yield

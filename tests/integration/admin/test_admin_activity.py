@@ -62,8 +62,12 @@ def lists(context: Any) -> dict[str, list[tuple[str, int]]]:
     return {each.kind: [line[:2] for line in each.lines] for each in context["rankings"]}
 
 
-def test_changes_are_counted_by_hour_and_operation(admin_client: Client) -> None:
+def test_changes_are_counted_by_hour_and_operation(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = timezone.now()
+    # The page is of the same hour.
+    monkeypatch.setattr(timezone, "now", lambda: now)
     record(1, committed_at=now, operation="CREATE")
     record(2, committed_at=now)
     record(3, committed_at=now - timedelta(hours=3))

@@ -30,7 +30,7 @@ from bemi_django.models import Change
 from bemi_django.retention.pruning import prune
 from bemi_django.schema import tracking
 from bemi_django.status.recording import read_recording
-from tests.support.polling import until
+from tests.support.polling import DEADLINE, until
 from tests.support.separate_roles import SLOT, django_as, grant, may, superuser
 
 # It makes roles of its own.
@@ -139,7 +139,7 @@ def test_what_the_worker_may_not_read_is_no_problem_of_its_probes(
             assert samples["bemi_log_size_bytes"] > 0 and "bemi_log_gaps" not in samples
         finally:
             supervisor.stop()
-            running.result(60)
+            running.result(DEADLINE)
 
 
 def test_a_role_without_a_right_is_told_so(roles: dict[str, dict[str, Any]]) -> None:

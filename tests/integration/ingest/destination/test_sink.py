@@ -32,6 +32,7 @@ from bemi_django.ingest.stitching.stitched import Stitched
 from bemi_django.ingest.stream.connections import connect_destination
 from bemi_django.wire.ids import source_of
 from tests.support.pipeline import worker_config
+from tests.support.polling import DEADLINE
 from tests.support.project_database import execute
 
 SLOT = "bemi_sink"
@@ -99,7 +100,7 @@ def test_the_next_batch_is_gathered_while_one_waits_for_the_destination(
         assert sink.in_flight == 1 and sink.has_pending
         assert not select.select([sink], [], [], 0)[0]
         assert (sink.checkpoint, sink.written) == (8, 0)
-    assert select.select([sink], [], [], 20)[0]
+    assert select.select([sink], [], [], DEADLINE)[0]
     assert logged(observer) == ["first"]
     sink.settle()
     assert (sink.checkpoint, sink.written, sink.in_flight) == (24, 1, 0)

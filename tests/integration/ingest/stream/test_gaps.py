@@ -147,17 +147,17 @@ def test_the_command_goes_on_only_when_it_is_told_to(
 ) -> None:
     drop_slot(trail)
     with trail.command() as worker:
-        assert worker.ends(10) == 1
+        assert worker.ends() == 1
         (line,) = worker.errors.splitlines()
         assert line.startswith("CommandError: the replication slot is gone; the log ends at ")
         assert line.endswith(f"). {LostHistory.__doc__}")
     with trail.command("--accept-gap", "--until-current") as worker:
-        assert worker.ends(10) == 0 and "history was lost: the replication slot is gone" in worker.out
+        assert worker.ends() == 0 and "history was lost: the replication slot is gone" in worker.out
     drop_publication(trail)
     monkeypatch.setenv("ACCEPT_GAP", "1")
     # Not as the worker's role, which may make no publication.
     with trail.command("--until-current", source=trail.source.server.url) as worker:
-        assert worker.ends(10) == 0 and "publication: bemi" in worker.out
+        assert worker.ends() == 0 and "publication: bemi" in worker.out
     gaps = trail.gaps()
     assert [gap["reason"] for gap in gaps] == [
         "the replication slot is gone",

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from bemi_django.exceptions import ReplicationError, Superseded
-from bemi_django.wire.ids import source_of
+from bemi_django.exceptions import Superseded
+from bemi_django.ingest.destination.histories import Histories
 from bemi_django.wire.lsn import format_lsn
 
 _READ = """
@@ -33,14 +33,6 @@ ON CONFLICT (slot) DO UPDATE SET lsn = excluded.lsn, committed_at = excluded.com
     recorded_as = coalesce(nullif(excluded.recorded_as, ''), k.recorded_as), unseen = '{}',
     updated_at = clock_timestamp()
 """
-# A slot may have followed its database to other servers, whose changes have numbers of their own.
-_NUMBERED = """
-SELECT k.slot, s.system_identifier, k.recorded_as
-FROM _bemi.checkpoint k, LATERAL (
-    SELECT k.system_identifier UNION SELECT h.system_identifier FROM _bemi.histories h WHERE h.slot = k.slot
-) s
-WHERE k.slot <> %s AND k.recorded_as <> ''
-"""
 # A promotion that lost the end of the WAL takes the log back to where the new timeline begins.
 _FOLLOW = """
 UPDATE _bemi.checkpoint SET lsn = least(lsn, %s::pg_lsn), start_lsn = least(start_lsn, %s::pg_lsn),
@@ -58,10 +50,6 @@ SELECT slot, timeline FROM _bemi.checkpoint
 WHERE slot <> %s AND sink = '' AND system_identifier = %s AND database = %s::bigint ORDER BY slot
 """
 _NAME = "UPDATE _bemi.checkpoint SET recorded_as = %s WHERE slot = %s AND recorded_as = ''"
-_SAME_NUMBER = (
-    "the log has changes of {other} by the slot {slot}, and those of {database} would have the same number "
-    "of the source in their ids, by chance: give it a log of its own with BEMI_DESTINATION"
-)
 _READ_GAPS = "SELECT gaps FROM _bemi.checkpoint WHERE slot = %s"
 _NOTE_TROUBLE = "UPDATE _bemi.checkpoint SET trouble = %s, updated_at = clock_timestamp() WHERE slot = %s"
 _ADVANCE = """
@@ -155,19 +143,17 @@ class Checkpoints:
         """
         place = format_lsn(lsn), format_lsn(lsn)
         cursor.execute(_START, [self._slot, *place, start_xid, self._sink, database, *origin])
-        if database:
-            self._require_number(cursor, origin.system_identifier, database)
-
-    def _require_number(self, cursor: Any, system_identifier: str, database: str) -> None:
-        number = source_of(system_identifier, database)
-        cursor.execute(_NUMBERED, [self._slot])
-        for slot, system, other in cursor.fetchall():
-            if (system, other) != (system_identifier, database) and source_of(system, other) == number:
-                raise ReplicationError(_SAME_NUMBER.format(other=other, slot=slot, database=database))
+        Histories(self._slot).require_own_numbers(cursor)
 
     def name(self, cursor: Any, database: str) -> None:
-        """Keep the name that changes have for the database, unless one is kept."""
+        """Keep the name that changes have for the database, unless one is kept.
+
+        Raises:
+            ReplicationError: As :meth:`start`.
+        """
         cursor.execute(_NAME, [database, self._slot])
+        if cursor.rowcount:
+            Histories(self._slot).require_own_numbers(cursor)
 
     def take_over(self, cursor: Any, lsn: int, written: int) -> None:
         """Move the checkpoint to where the sink has been found to end."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from bemi_django.exceptions import ReplicationError
+from bemi_django.wire.ids import source_of
 from bemi_django.wire.lsn import format_lsn
 from bemi_django.wire.sequence import FIRST_HISTORY, HistoryStart
 
@@ -27,6 +29,18 @@ _BEGIN = """
 INSERT INTO _bemi.histories (slot, number, system_identifier, timeline, start_lsn, reason)
 VALUES (%s, %s, %s, %s, %s::pg_lsn, %s)
 """
+# A slot may have followed its database to other servers, whose changes have numbers of their own.
+_SOURCES = """
+SELECT k.slot, s.system_identifier, k.recorded_as
+FROM _bemi.checkpoint k, LATERAL (
+    SELECT k.system_identifier UNION SELECT h.system_identifier FROM _bemi.histories h WHERE h.slot = k.slot
+) s
+WHERE k.recorded_as <> ''
+"""
+_SAME_NUMBER = (
+    "the log has changes of {other} by the slot {slot}, and those of {database} would have the same number "
+    "of the source in their ids, by chance: give it a log of its own with BEMI_DESTINATION"
+)
 
 
 class LoggedHistory(NamedTuple):
@@ -85,6 +99,27 @@ class Histories:
     def add(
         self, cursor: Any, start: HistoryStart, system_identifier: str, timeline: int, reason: str
     ) -> None:
-        """Add a history with the number that it has elsewhere; the rest is as for :meth:`begin`."""
+        """Add a history with the number that it has elsewhere; the rest is as for :meth:`begin`.
+
+        Raises:
+            ReplicationError: As :meth:`require_own_numbers`.
+        """
         number, lsn = start
         cursor.execute(_BEGIN, [self._slot, number, system_identifier, timeline, format_lsn(lsn), reason])
+        self.require_own_numbers(cursor)
+
+    def require_own_numbers(self, cursor: Any) -> None:
+        """Check that ids tell the changes of the slot, on all servers that it has had, from those of others.
+
+        Raises:
+            ReplicationError: They do not.
+        """
+        cursor.execute(_SOURCES)
+        found = [(slot, (system, database)) for slot, system, database in cursor.fetchall()]
+        own = {source for slot, source in found if slot == self._slot}
+        others = {source: slot for slot, source in found if slot != self._slot}
+        for source in own:
+            for other, slot in others.items():
+                if other != source and source_of(*other) == source_of(*source):
+                    message = _SAME_NUMBER.format(other=other[1], slot=slot, database=source[1])
+                    raise ReplicationError(message)

@@ -83,6 +83,7 @@ class LogWriter:
         """Write chunks and return the number of their changes.
 
         Raises:
+            ReplicationError: Ids of the changes of a source would not tell them from those of another.
             Superseded: Another consumer has written one of the lanes.
             psycopg2.Error: The destination cannot be written to.
         """
@@ -92,6 +93,7 @@ class LogWriter:
         for moment in sorted({change[COMMITTED_AT] for change in changes}):
             if not self._partitions.covers(moment):
                 self._partitions.make(moment)
+        self._name_sources(taken)
         self._follow_setting(taken)
         with self._connection, self._connection.cursor() as cursor:
             lanes.advance(cursor, (one.move for one in taken))
@@ -108,8 +110,6 @@ class LogWriter:
             cursor.execute("SET LOCAL synchronous_commit = off")
             for source in sorted({one.chunk.source for one in taken}):
                 lanes.move_checkpoint(cursor, source)
-            self._name_sources(cursor, taken)
-        self._named |= {one.chunk.source for one in taken if one.changes}
         return sum(len(one.changes) for one in taken)
 
     def keep_rejected(self, reader: LaneReader) -> None:
@@ -143,11 +143,17 @@ class LogWriter:
                     sealing.follow_lanes(cursor, slot, number, database, source, is_sealed=self._is_sealed)
                 self._unsealed.add(source)
 
-    def _name_sources(self, cursor: Any, taken: Sequence[TakenChunk]) -> None:
-        """Keep the names that changes have for their databases, which stay when these are renamed."""
+    def _name_sources(self, taken: Sequence[TakenChunk]) -> None:
+        """Keep the names that changes have for their databases, which stay when these are renamed.
+
+        Raises:
+            ReplicationError: Ids of the changes of one would not tell them from those of another.
+        """
         found = {one.chunk.source: one.changes[0][_DATABASE] for one in taken if one.changes}
         for slot in found.keys() - self._named:
-            Checkpoints(self._connection, slot).name(cursor, found[slot])
+            with self._connection, self._connection.cursor() as cursor:
+                Checkpoints(self._connection, slot).name(cursor, found[slot])
+            self._named.add(slot)
 
     def _write_changes(self, cursor: Any, taken: Sequence[TakenChunk]) -> None:
         """Write changes, after the lanes were moved: nobody opens or ends their chains from then on."""

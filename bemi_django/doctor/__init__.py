@@ -24,4 +24,5 @@ bemi.D019  the stream of the queue would lose changes
 bemi.D020  what the queue has acknowledged may be lost with a machine
 bemi.D021  partitions of tracked tables are foreign tables, whose changes are not recorded
 bemi.D022  changes were published that are neither in the queue nor in the log
+bemi.D023  a destination cannot be asked what it has of the queue
 """

@@ -172,3 +172,7 @@ def test_messages_that_were_removed_before_they_were_written(
     (found,) = lost_messages.findings("default", pipeline.slot)
     assert found.id == "bemi.D022" and "lanes 2 do not get on" in found.message and found.stops
     assert list(lost_messages.findings("default", "bemi_of_nobody")) == []
+    # Another destination is asked, too: this one has no log.
+    settings.BEMI_DESTINATIONS = {"other": {"hash": "1/2"}}
+    _, other = lost_messages.findings("default", pipeline.slot)
+    assert other.id == "bemi.D023" and "destination other cannot be asked" in other.message

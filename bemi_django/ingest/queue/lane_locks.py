@@ -44,14 +44,10 @@ WHERE a.datname = current_database() AND a.usename = session_user AND a.pid <> p
         WHERE l.pid = a.pid AND l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
             AND l.classid = ((key >> 32) & 4294967295)::oid AND l.objid = (key & 4294967295)::oid)
 """
-_END_PAUSED = f"""
+# The server does not say when the last bytes of a COPY came, and its clock may be set while we look.
+_STANDING = f"SELECT a.pid, a.state_change, c.bytes_processed, a.state = 'active' {_WAITED_FOR}"
+_END = f"""
 SELECT pg_terminate_backend(a.pid) {_WAITED_FOR}
-    AND a.state <> 'active' AND a.state_change < clock_timestamp() - %s * interval '1 second'
-"""
-# The server does not say when the last bytes of a COPY came.
-_COPIES = f"SELECT a.pid, a.state_change, c.bytes_processed {_WAITED_FOR} AND a.state = 'active'"
-_END_COPY = f"""
-SELECT pg_terminate_backend(a.pid) {_WAITED_FOR} AND a.state = 'active'
     AND a.pid = %s AND a.state_change = %s AND c.bytes_processed IS NOT DISTINCT FROM %s
 """  # noqa: S608 - constants
 
@@ -72,7 +68,7 @@ class LaneLocks:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self.held: list[Lane] = []
-        #: Since when the copies of others stand where they do, in seconds of ``time.monotonic()``.
+        #: Since when others stand where they do, in seconds of ``time.monotonic()``.
         self._standing: dict[tuple[Any, ...], float] = {}
         self._run(_JOIN)
 
@@ -102,13 +98,13 @@ class LaneLocks:
 
     def _end_paused(self) -> None:
         now = time.monotonic()
-        self._standing = {copy: self._standing.get(copy, now) for copy in self._rows(_COPIES)}
-        ended = self._rows(_END_PAUSED, _PAUSED)
-        for copy, since in self._standing.items():
-            if now - since > _PAUSED_IN_COPY:
-                ended += self._rows(_END_COPY, *copy)
-        for _ in ended:
-            logger.warning("the connection of a consumer that does nothing was ended: others take its lanes")
+        self._standing = {one: self._standing.get(one, now) for one in self._rows(_STANDING)}
+        for (*consumer, is_in_copy), since in self._standing.items():
+            limit = _PAUSED_IN_COPY if is_in_copy else _PAUSED
+            if now - since > limit and self._rows(_END, *consumer):
+                logger.warning(
+                    "the connection of a consumer that does nothing was ended: others take its lanes"
+                )
 
     def _run(self, query: str, *parameters: object) -> None:
         self._rows(query, *parameters)

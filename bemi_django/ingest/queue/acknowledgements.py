@@ -23,9 +23,14 @@ class Outgoing(NamedTuple):
     part: str = "1/1"
     division: str = ""
 
+    @property
+    def is_part(self) -> bool:
+        """Whether the message is of no use without others."""
+        return self.part != "1/1"
+
     def of_attempt(self, attempt: int) -> Outgoing:
         """Return the message to be published again: parts of two attempts must not be mixed."""
-        return self if self.part == "1/1" else self._replace(identifier=f"{self.identifier}.{attempt}")
+        return self._replace(identifier=f"{self.identifier}.{attempt}") if self.is_part else self
 
 
 class Acknowledgements:
@@ -38,6 +43,8 @@ class Acknowledgements:
         self.failure: QueueUnavailable | None = None
         #: Counts the messages that were acknowledged.
         self.taken = 0
+        #: The numbers that the queue has given to parts of chunks.
+        self.parts: list[int] = []
 
     def take(self) -> None:
         """Note an acknowledgement."""

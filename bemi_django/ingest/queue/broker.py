@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -24,7 +24,7 @@ from bemi_django.ingest.queue.message.headers import (
 )
 from bemi_django.ingest.queue.server.connection import Connection
 from bemi_django.ingest.queue.server.numbering import number_at, numbers_of
-from bemi_django.ingest.queue.server.stream_config import require_stream
+from bemi_django.ingest.queue.server.stream_config import require_stream, watch
 from bemi_django.ingest.queue.server.stream_info import Room, room_of
 from bemi_django.wire.lane import LanePosition
 from bemi_django.wire.queue_address import STREAM, QueueAddress, is_lane
@@ -54,17 +54,17 @@ class Broker:
     def __init__(self, address: QueueAddress) -> None:
         self.address = address
         self._waiting: set[Acknowledgements] = set()
-        self._expected: dict[int, Acknowledgements] = {}
+        self._expected: dict[int, tuple[Acknowledgements, bool]] = {}
         self._number = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self.connection = Connection(address, self._fail)
         self.close = self.connection.close
         try:
-            self.connection.run(self._listen())
             #: The number of replicas of the stream.
             self.replicas = self.connection.run(
                 require_stream(self.connection, address.stream, address.replicas)
             )
+            self.connection.run(self._listen())
         except BaseException:
             self.close()
             raise
@@ -116,6 +116,10 @@ class Broker:
         """Return how much room there is in the stream."""
         return self.connection.run(room_of(self.connection.client, self.address.stream))
 
+    def discard(self, number: int) -> None:
+        """Remove a message."""
+        self.connection.run(self.connection.jetstream.delete_msg(self.address.stream, number))
+
     def forget(self, source: str, lane: int, before: int) -> Future[None]:
         """Begin to remove the messages of a lane whose number is below ``before``, unless they are kept."""
         return self.connection.begin(self._forget(self.address.subject(source, lane), before))
@@ -135,13 +139,17 @@ class Broker:
         client = self.connection.client
         self._inbox = client.new_inbox()
         await client.subscribe(f"{self._inbox}.*", cb=self._take_reply)
+        self._begin_task(watch(self.connection, self.address.stream))
 
     def _begin(self, messages: Sequence[Outgoing], acknowledgements: Acknowledgements) -> None:
         self._waiting.add(acknowledgements)
         if self.connection.failure is not None:
             acknowledgements.fail(self.connection.failure)
             return
-        task = self.connection.loop.create_task(self._publish(messages, acknowledgements))
+        self._begin_task(self._publish(messages, acknowledgements))
+
+    def _begin_task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.connection.loop.create_task(work)
         # The loop itself keeps only a weak reference.
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -152,7 +160,7 @@ class Broker:
             async with self._turn:
                 for message in messages:
                     self._number += 1
-                    self._expected[self._number] = acknowledgements
+                    self._expected[self._number] = acknowledgements, message.is_part
                     headers = {
                         IDENTIFIER_HEADER: message.identifier,
                         "Nats-Expected-Stream": self.address.stream,
@@ -168,13 +176,15 @@ class Broker:
 
     async def _take_reply(self, reply: Msg) -> None:
         """Take an answer to a published message: it is stored, or it is not."""
-        acknowledgements = self._expected.pop(int(reply.subject.rpartition(".")[2]), None)
-        if acknowledgements is None:
+        expected = self._expected.pop(int(reply.subject.rpartition(".")[2]), None)
+        if expected is None:
             return
-        refused = (
-            orjson.loads(reply.data).get("error") if reply.data else {"description": "there is no stream"}
-        )
+        acknowledgements, is_part = expected
+        answer = orjson.loads(reply.data or b'{"error": {"description": "there is no stream"}}')
+        refused = answer.get("error")
         if refused is None:
+            if is_part:
+                acknowledgements.parts.append(answer["seq"])
             acknowledgements.take()
         else:
             hosts = self.address.hosts

@@ -7,6 +7,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from bemi_django.exceptions import QueueFull, QueueUnavailable
@@ -152,6 +153,9 @@ class Outbox:
                 if not self._waiting.goes_on():
                     raise failure
                 time.sleep(_PAUSE / 2)
+        finally:
+            self._discard_parts()
+        try:
             for sent in self._batches:
                 if sent.acknowledgements.failure is not None:
                     os.read(self._readable, 1)
@@ -161,6 +165,16 @@ class Outbox:
         finally:
             if self._batches[0].acknowledgements.failure is None:
                 self._lack = ""
+
+    def _discard_parts(self) -> None:
+        """Remove the parts of refused chunks: they would stay, and take the room that the chunks need."""
+        # Where it fails, they stay.
+        with suppress(QueueUnavailable):
+            for sent in self._batches:
+                acknowledgements = sent.acknowledgements
+                while acknowledgements.failure is not None and acknowledgements.parts:
+                    self._broker.discard(acknowledgements.parts.pop())
+                    self._waiting.hold()
 
     def _await(self, sent: _Sent) -> None:
         while not sent.acknowledgements.wait(_PAUSE):
@@ -199,7 +213,7 @@ class _Sent:
     def __init__(self, batch: PublishedBatch, messages: Sequence[Outgoing]) -> None:
         self.batch, self.messages = batch, messages
         self.attempt = 0
-        self.has_parts = any(message.part != "1/1" for message in messages)
+        self.has_parts = any(message.is_part for message in messages)
         #: Bytes that they take in the stream at most.
         self.size = _size_of(messages) + len(messages) * _OVERHEAD
 

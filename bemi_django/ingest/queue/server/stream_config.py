@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bemi_django.exceptions import ReplicationError
+from bemi_django.exceptions import QueueUnavailable, ReplicationError
 from bemi_django.ingest.queue.server.connection import Connection
 from bemi_django.ingest.queue.server.stream_info import info_of
 from bemi_django.wire.queue_address import STREAM, QueueAddress
@@ -20,6 +21,8 @@ Config = Mapping[str, Any]
 
 #: The server's number of the error that two streams have a subject.
 _OVERLAP = 10065
+#: Seconds between two looks at the stream.
+_LOOK = 5.0
 logger = logging.getLogger(__name__)
 
 
@@ -46,6 +49,32 @@ async def require_stream(connection: Connection, name: str, replicas: int = 1) -
         needed = ", ".join(missing)
         raise ReplicationError(f"the stream {name} would lose changes or hold them up: it needs {needed}")
     return _replicas(config)
+
+
+async def watch(connection: Connection, name: str) -> None:
+    """Give a connection up when the stream is another one, or has other settings, than a session has checked.
+
+    The next session checks it again, and says what is wrong.
+    """
+    import nats.errors
+    from nats.js.errors import NotFoundError
+
+    checked: tuple[str, int, list[str]] | None = None
+    while True:
+        found = checked
+        try:
+            info = await info_of(connection.client, name)
+            found = info["created"], _replicas(info["config"]), lacking(info["config"])
+        except NotFoundError:
+            found = None
+        except (nats.errors.Error, asyncio.TimeoutError):
+            # Whoever waits for an answer says so.
+            pass
+        checked = checked or found
+        if found != checked or found and found[-1]:
+            connection.lose(QueueUnavailable(f"the stream {name} of the queue was changed, or made again"))
+            return
+        await asyncio.sleep(_LOOK)
 
 
 async def _make(connection: Connection, name: str, replicas: int) -> None:

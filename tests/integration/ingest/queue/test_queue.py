@@ -29,7 +29,8 @@ from bemi_django.ingest.queue.consumption import Consumption
 from bemi_django.ingest.queue.lane_locks import LaneLocks
 from bemi_django.ingest.queue.lane_reader import LaneReader
 from bemi_django.ingest.queue.message.chunk import decode
-from bemi_django.ingest.queue.server import stream_info
+from bemi_django.ingest.queue.outbox import Outbox, PublishedBatch, Waiting
+from bemi_django.ingest.queue.server import stream_config, stream_info
 from bemi_django.ingest.queue.server.pull import Pull
 from bemi_django.ingest.stream.source import SlotSource
 from bemi_django.wire.lane import LanePosition
@@ -37,7 +38,7 @@ from bemi_django.wire.queue_address import QueueAddress, parse
 from tests.support.certificate import write_certificate
 from tests.support.nats_server import NatsServer
 from tests.support.pipeline import QUICK
-from tests.support.polling import until
+from tests.support.polling import DEADLINE, until
 from tests.support.queued_pipeline import QueuedPipeline
 from tests.support.roles import OWNER
 from tests.support.skewed_queue import skew_queue
@@ -337,7 +338,9 @@ def test_the_number_of_lanes_changes_when_all_is_written(
     more.catch_up()
 
 
-def test_a_stream_that_would_lose_changes_is_refused(queued: QueuedPipeline) -> None:
+def test_a_stream_that_would_lose_changes_is_refused(
+    queued: QueuedPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from nats.js.api import DiscardPolicy
 
     stream(queued, discard=DiscardPolicy.OLD, max_age=3600)
@@ -346,6 +349,19 @@ def test_a_stream_that_would_lose_changes_is_refused(queued: QueuedPipeline) -> 
     ):
         queued.publish()
     assert queued.config.queue is not None
+    queued.server.delete()
+    stream(queued)
+    monkeypatch.setattr(stream_config, "_LOOK", 0.05)
+
+    async def age(jetstream: Any) -> None:
+        config = (await jetstream.stream_info("bemi")).config
+        await jetstream.update_stream(config.evolve(max_age=3600))
+
+    # One that runs notices it, too.
+    with pytest.raises(ReplicationError, match="it needs no max_age"), queued.publisher() as running:
+        queued.trail.wait_until_read()
+        queued.server.ask(age)
+        running.result(DEADLINE)
     misspelt = queued.config.queue._replace(stream="bemmi")
     with pytest.raises(ReplicationError, match="no stream bemmi, .* another stream has the subjects bemi.>"):
         queued.trail.run(queued.config._replace(queue=misspelt))
@@ -667,6 +683,14 @@ def test_a_right_that_is_missing_and_an_account_that_is_full_are_told(
             broker.publish(messages, answered)
             until(lambda: answered.is_over)
             assert isinstance(answered.failure, QueueFull)
+            broker.connection.run(broker.connection.jetstream.purge_stream("bemi"))
+            # The limit of the account is not one of the stream: parts are removed when others are refused.
+            outbox = Outbox(broker, Waiting(goes_on=lambda: False))
+            parts = [one._replace(part=f"{n}/10", identifier=f"p{n}") for n, one in enumerate(messages, 1)]
+            outbox.publish(parts, PublishedBatch(1, 0, None, None))
+            with pytest.raises(QueueFull):
+                outbox.settle()
+            assert not broker.has_messages("bemi_other")
         monkeypatch.setattr(stream_info, "_SECONDS", 0.5)
         with pytest.raises(QueueUnavailable, match=r"(?i)refuses a right: .*stream\.info"):
             Broker(address_of("blind"))

@@ -98,11 +98,14 @@ class RowMessages:
 
     def is_keyed(self, event: RowEvent) -> bool:
         """Return whether two rows of the table cannot be the same."""
-        return bool(self._tables.find(event.schema, event.table).identity)
+        return bool(self._table_of(event).identity)
 
     def oid(self, event: RowEvent) -> int:
         """Return the table, by its oid."""
-        return self._tables.find(event.schema, event.table).oid
+        return self._table_of(event).oid
+
+    def _table_of(self, event: RowEvent) -> SourceTable:
+        return self._tables.find(event.schema, event.table, event.place.lsn)
 
     def forget(self) -> None:
         """Forget all tables, because there was DDL."""
@@ -118,14 +121,14 @@ class RowMessages:
                 raise ValueError("a column whose name is none")
             name.encode()
         lsn = event.place.lsn
-        table = self._tables.find(event.schema, event.table)
+        table = self._table_of(event)
         version = table.version(sent, lsn)
         wanted = event.schema, event.table, frozenset(sent)
         if version is None and wanted not in self._looked_for:
             # There may have been DDL that nobody has noticed.
             self._looked_for.add(wanted)
             self._tables.forget()
-            table = self._tables.find(event.schema, event.table)
+            table = self._table_of(event)
             version = table.version(sent, lsn)
         if version is not None:
             return table, tuple(

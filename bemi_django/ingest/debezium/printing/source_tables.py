@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from bemi_django.ingest.debezium.printing.column_types import UNKNOWN, ColumnType, ColumnTypes
@@ -11,21 +11,23 @@ from bemi_django.ingest.protocol.messages import Column, Relation
 
 Rows = Callable[[str, list[Any]], list[tuple[Any, ...]]]
 
-_FIND = """
+_DESCRIBED = """
 SELECT c.oid::bigint, c.relreplident = 'f', ARRAY(
     SELECT a.attname::text FROM pg_index i JOIN pg_attribute a
         ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
     WHERE i.indrelid = c.oid
         AND CASE WHEN c.relreplident = 'i' THEN i.indisreplident ELSE i.indisprimary END)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')
 """
-# A table that was renamed or dropped since; its rows are on their way.
-_FORMER = """
-SELECT relation::bigint, false, ARRAY(SELECT jsonb_array_elements_text(description -> 'key'))
+_FIND = f"{_DESCRIBED} WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')"
+_RENAMED = f"{_DESCRIBED} WHERE c.oid = %s"
+# Rows of a table that was renamed or dropped since are on their way; another one may have its name by now.
+_NAMED = """
+SELECT relation::bigint, (since - '0/0')::bigint,
+    ARRAY(SELECT jsonb_array_elements_text(description -> 'key'))
 FROM _bemi.relations
 WHERE system = (pg_control_system()).system_identifier
-    AND description -> 'name' = jsonb_build_array(%s::text, %s::text) ORDER BY since DESC LIMIT 1
+    AND description -> 'name' = jsonb_build_array(%s::text, %s::text) ORDER BY since
 """
 _VERSIONS = """
 SELECT (since - '0/0')::bigint, description FROM _bemi.relations
@@ -96,7 +98,7 @@ class SourceTables:
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
         self._types = ColumnTypes(rows)
-        self._known: dict[tuple[str, str], SourceTable] = {}
+        self._known: dict[tuple[str, str], list[tuple[int, SourceTable]]] = {}
         self._relations: dict[tuple[object, ...], Relation] = {}
 
     def forget(self) -> None:
@@ -104,13 +106,13 @@ class SourceTables:
         self._known.clear()
         self._relations.clear()
 
-    def find(self, schema: str, table: str) -> SourceTable:
-        """Return a table; one that is not known has no columns."""
+    def find(self, schema: str, table: str, lsn: int) -> SourceTable:
+        """Return the table that had a name at an LSN; one that is not known has no columns."""
         name = schema, table
         found = self._known.get(name)
         if found is None:
-            found = self._known[name] = self._ask(schema, table)
-        return found
+            found = self._known[name] = list(self._ask(schema, table))
+        return next((one for since, one in reversed(found) if since <= lsn), found[0][1])
 
     def relation(
         self,
@@ -130,12 +132,24 @@ class SourceTables:
             relation = self._relations[key] = Relation(found.oid, *name, described)
         return relation
 
-    def _ask(self, schema: str, table: str) -> SourceTable:
-        found = self._rows(_FIND, [schema, table]) or self._rows(_FORMER, [schema, table])
-        if not found:
+    def _ask(self, schema: str, table: str) -> Iterator[tuple[int, SourceTable]]:
+        """Yield the tables that have had a name, and since when, the first one first."""
+        live, named = self._rows(_FIND, [schema, table]), self._rows(_NAMED, [schema, table])
+        if not live and not named:
             # No table of the source has this number.
-            return SourceTable(_FIRST_UNKNOWN + len(self._known), True, frozenset(), ())
-        oid, is_whole, identity = found[0]
+            yield 0, SourceTable(_FIRST_UNKNOWN + len(self._known), True, frozenset(), ())
+        elif live and live[0][0] not in {oid for oid, _, _ in named}:
+            # Nobody has noticed how it got its name.
+            yield 0, self._described(*live[0])
+        else:
+            before = None
+            for oid, since, key in named:
+                if oid != before:
+                    dropped = oid, False, key
+                    yield since, self._described(*next(iter(self._rows(_RENAMED, [oid])), dropped))
+                before = oid
+
+    def _described(self, oid: int, is_whole: bool, identity: Iterable[str]) -> SourceTable:
         modifiers = {(name, type_): modifier for name, type_, modifier in self._rows(_MODIFIERS, [oid])}
         described = [*self._rows(_VERSIONS, [oid])]
         described += [(1 << 63, description) for (description,) in self._rows(_LIVE, [oid])]

@@ -43,6 +43,38 @@ def test_a_context_is_given_to_the_rows_of_its_statement_over_the_border_of_file
     assert [json.loads(change.context) for change in records.logged()] == [{"user": 1}, {"user": 2}]
 
 
+_DESCRIBED = """
+INSERT INTO _bemi.relations (relation, since, description)
+SELECT relation, %s, jsonb_set(description, '{name}', '["public", "pairs"]')
+FROM _bemi.describe_v1(ARRAY[%s::regclass::oid]) RETURNING relation::bigint
+"""
+
+
+def test_rows_are_of_the_table_that_had_the_name_when_they_were_written(
+    records: DebeziumTrail, consume: Consume
+) -> None:
+    records.run(records.source, "CREATE TABLE former (id text PRIMARY KEY, n int)")
+    ((gone,),) = records.run(records.source, _DESCRIBED, ["0/100", "former"])
+    records.run(records.source, "DROP TABLE former")
+    ((oid,),) = records.run(records.source, _DESCRIBED, ["0/1000", "pairs"])
+    one, other = Envelopes(700), Envelopes(701, 8000)
+    try:
+        consume(
+            [
+                one.message(f'{gone}{{"user": 1}}'.encode()),
+                one.change("c", "pairs", after={"id": "1", "n": 1}),
+                other.message(f'{oid}{{"user": 2}}'.encode()),
+                other.change("c", "pairs", after=pair(2)),
+            ]
+        )
+    finally:
+        records.run(records.source, "TRUNCATE _bemi.relations")
+    assert [(json.loads(change.context), json.loads(change.after)) for change in records.logged()] == [
+        ({"user": 1}, {"id": "1", "n": 1}),
+        ({"user": 2}, pair(2)),
+    ]
+
+
 #: Records that cannot be taken, and a part of the reason.
 _UNREADABLE = [
     (b"{", "not JSON"),

@@ -12,16 +12,21 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from bemi_django.ingest.loop.supervisor import Supervisor
+from bemi_django.ingest.queue.consumer import Consumer
 from tests.support.command import Command
 from tests.support.load_pipeline import LoadPipeline, load_cluster
 from tests.support.nats_cluster import NatsCluster
 from tests.support.nats_server import NatsServer
-from tests.support.polling import until
+from tests.support.one_way_proxy import OneWayProxy
+from tests.support.pipeline import QUICK
+from tests.support.polling import DEADLINE, until
 from tests.support.queued_pipeline import QueuedPipeline
 
 BLOWS = int(os.environ.get("BEMI_BLOWS", "8"))
@@ -131,3 +136,33 @@ def test_the_disk_of_the_queue_is_full() -> None:
             with queued.consumers(2):
                 queued.catch_up()
                 until(lambda: trail.confirmed() > before)
+
+
+@pytest.mark.skipif(BLOWS < 10, reason="what does not answer is waited for, for seconds: make torture")
+@pytest.mark.parametrize("from_client", [True, False], ids=["nothing arrives", "no answer arrives"])
+@pytest.mark.parametrize("is_publisher", [True, False], ids=["publisher", "consumer"])
+def test_a_network_that_works_in_one_direction(
+    queued: QueuedPipeline, cluster: NatsCluster, is_publisher: bool, from_client: bool
+) -> None:
+    queue = queued.config.queue
+    assert queue is not None
+    with closing(OneWayProxy(int(cluster.servers[0].rpartition(":")[2]))) as proxy:
+        beside = queue._replace(servers=(f"nats://127.0.0.1:{proxy.port}",))
+        own, other = (queued.config._replace(queue=beside), queued.config)
+        publisher = Supervisor(own if is_publisher else other, QUICK)
+        consumer = Consumer(other if is_publisher else own, QUICK)
+        with ThreadPoolExecutor(2) as pool:
+            running = [pool.submit(publisher.run), pool.submit(consumer.run)]
+            try:
+                with queued.trail.load(0.01):
+                    until(lambda: len(queued.trail.logged()) > 20)
+                    proxy.lose(from_client=from_client)
+                    written = len(queued.trail.logged())
+                    # Connections that are made then are whole.
+                    until(lambda: len(queued.trail.logged()) > written + 1000)
+                queued.catch_up()
+            finally:
+                publisher.stop()
+                consumer.stop()
+                for one in running:
+                    one.result(DEADLINE)

@@ -30,6 +30,7 @@ _MEANINGS = {
     "NoServersError": "no server can be reached there: does it run, and are host and port right?",
     "NoRespondersError": "it has no JetStream: start it with -js, or with jetstream in its configuration",
     "TimeoutError": "it does not answer",
+    "ConnectionClosedError": "the connection to it was lost",
 }
 #: Seconds that the end of a connection may take.
 _CLOSE_SECONDS = 2.0

@@ -71,16 +71,16 @@ def refusal(request: HttpRequest, chosen: ChosenMoment, title: str, reason: str,
 
 
 def refusal_of_method(request: HttpRequest, chosen: ChosenMoment) -> HttpResponse:
-    """Return the page that says that nothing can be done in the past."""
-    page = refusal(
-        request,
-        chosen,
-        _("The past cannot be changed"),
-        _("While you look at the site as it was, everything is read-only. Nothing was done."),
-        HTTPStatus.METHOD_NOT_ALLOWED,
-    )
+    """Return the page for a request that may write."""
+    page = refusal_of_change(request, chosen, HTTPStatus.METHOD_NOT_ALLOWED)
     page["Allow"] = ", ".join(READING)
     return page
+
+
+def refusal_of_change(request: HttpRequest, chosen: ChosenMoment, status: int) -> HttpResponse:
+    """Return the page that says that nothing can be done in the past."""
+    reason = _("While you look at the site as it was, everything is read-only. Nothing was done.")
+    return refusal(request, chosen, _("The past cannot be changed"), reason, status)
 
 
 def refusal_of_stream(request: HttpRequest, chosen: ChosenMoment) -> HttpResponse:

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.translation import gettext as _
 
@@ -18,6 +19,7 @@ from bemi_django.site_past import banner
 from bemi_django.site_past.chosen_moment import COOKIE, ChosenMoment, chosen_in, forget
 from bemi_django.site_past.departure import may_travel, site_as_of
 from bemi_django.site_past.empty_caches import empty_caches
+from bemi_django.site_past.view_only_admin import make_view_only, was_refused
 from bemi_django.site_past.views_of_present import shows_present
 from bemi_django.time_travel.block import translated
 
@@ -80,8 +82,12 @@ class TimeTravelMiddleware:
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         """Return the page that says what is not known, if that is why a view has failed."""
         chosen: ChosenMoment | None = getattr(request, _ATTRIBUTE, None)
-        error = translated(exception) if chosen is not None else None
-        return None if chosen is None or error is None else banner.refusal_of(request, chosen, error)
+        if chosen is None:
+            return None
+        if isinstance(exception, PermissionDenied) and was_refused(request):
+            return banner.refusal_of_change(request, chosen, HTTPStatus.FORBIDDEN)
+        error = translated(exception)
+        return None if error is None else banner.refusal_of(request, chosen, error)
 
 
 def _allowed(request: HttpRequest) -> ChosenMoment | None:
@@ -119,6 +125,7 @@ def _gone(request: HttpRequest, chosen: ChosenMoment, stack: ExitStack) -> HttpR
     except BemiError as error:
         return banner.refusal_of(request, chosen, error)
     setattr(request, _ATTRIBUTE, chosen)
+    make_view_only(request)
     return None
 
 

@@ -105,19 +105,14 @@ def later_rows(changes: _Rows, moment: datetime | models.Model, *, many_to_many:
     is_time = isinstance(moment, datetime)
     time: datetime = moment if isinstance(moment, datetime) else change.committed_at
     condition = {"committed_at__gt": time} if is_time else {"pk__gt": change.pk}
-    later = changes.filter(**condition, diverged=False)
-    checked: set[Place] = set()
-    if many_to_many:
-        whole: Any = changes
-        # What was removed from the log of these may be all that came later.
-        checked.update(whole.member_places())
-        members = whole.of_members().filter(**condition, diverged=False)
-        if not is_time:
-            members = members.exclude(transaction_id=change.transaction_id, position=change.position)
-        later |= members
-    members_of = frozenset(checked)
+    whole: Any = changes
+    later: Any = whole.filter(**condition, diverged=False)
     places = later.order_by().values_list("database", "schema", "table").distinct()
-    checked.update(Place(*names) for names in places)
+    checked = {Place(*names) for names in places}
+    # What was removed from the log of these may be all that came later.
+    history = whole.whole_history if many_to_many else None
+    members_of = frozenset(history.member_places() if history else ())
+    checked |= members_of
     for place in sorted(checked):
         complete = complete_from(place)
         if complete is not None and time < complete:
@@ -126,4 +121,11 @@ def later_rows(changes: _Rows, moment: datetime | models.Model, *, many_to_many:
             raise BeforeHistory(
                 f"the log of {name} is complete only from {complete} on; {time} is earlier{advice}", complete
             )
-    return later.filter(operation__in=("CREATE", "UPDATE", "DELETE"))
+    if history:
+        members = [found.filter(**condition, diverged=False) for found in history.of_members()]
+        if not is_time:
+            same = {"transaction_id": change.transaction_id, "position": change.position}
+            members = [found.exclude(**same) for found in members]
+        later = history.together(later, members)
+    found: _Rows = later.filter(operation__in=("CREATE", "UPDATE", "DELETE"))
+    return found

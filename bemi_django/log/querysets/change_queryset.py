@@ -13,6 +13,7 @@ from bemi_django.exceptions import BemiError
 from bemi_django.log import conditions, object_changes
 from bemi_django.log.places import Place, place_of
 from bemi_django.log.querysets.changes_everywhere import ChangesEverywhere
+from bemi_django.log.querysets.object_history import ObjectHistory, chosen_alias
 from bemi_django.log.undo import Restorable
 from bemi_django.log.values.field_columns import columns_of
 from bemi_django.wire import UNVERIFIED_KEY
@@ -33,13 +34,18 @@ class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
         conf.table()  # raises if the setting is not valid: the model has the default name then
         super().__init__(*args, **kwargs)
         self._of: type[models.Model] | None = None
-        #: The whole history of an object has the other changes and the object; what is chained to it has not.
-        self._whole: tuple[ChangeQuerySet, models.Model] | None = None
+        self._history: ObjectHistory | None = None
 
     def _clone(self) -> ChangeQuerySet:
         clone: ChangeQuerySet = super()._clone()  # type: ignore[misc]
-        clone._of = self._of
+        clone._of, clone._history = self._of, self._history
         return clone
+
+    @property
+    def whole_history(self) -> ObjectHistory | None:
+        """The object whose whole history this is, and its other changes; None if it is a part of one."""
+        found = self._history
+        return found if found is not None and found.is_whole(self) else None
 
     def _with_model(self, model: type[models.Model]) -> ChangeQuerySet:
         """Remember whose fields say what values may be given."""
@@ -86,20 +92,8 @@ class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
             lambda here: object_changes.TableLog(log.filter(here)), instance, related
         )
         found = asked.filter(condition)._with_model(instance.__class__)
-        found._whole = (asked, instance)
+        found._history = ObjectHistory(self, instance, found.query.where.clone(), chosen_alias(found))
         return found
-
-    def of_members(self) -> ChangeQuerySet:
-        """Return the changes of the rows of many-to-many fields of the object whose whole history this is."""
-        if self._whole is None:
-            return self.none()
-        asked, instance = self._whole
-        condition = object_changes.of_members(instance)
-        return self.none() if condition is None else asked.filter(condition)
-
-    def member_places(self) -> list[Place]:
-        """Return the tables of the many-to-many fields of the object whose whole history this is."""
-        return object_changes.member_places(self._whole[1]) if self._whole is not None else []
 
     def of_table(self, place: Place) -> ChangeQuerySet:
         """Return changes of a table, whether a model has it or not.
@@ -111,7 +105,7 @@ class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
 
     def _asking(self, places: Iterable[Place]) -> ChangeQuerySet:
         """Return the same of the destination that has all changes of tables, unless one was chosen."""
-        if _chosen(self) is not None or len(destinations.aliases()) == 1:
+        if chosen_alias(self) is not None or len(destinations.aliases()) == 1:
             return self
         found = sorted({alias for place in places for alias in destinations.of_table(*place)})
         if len(found) == 1:
@@ -124,7 +118,7 @@ class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
     def _merge_sanity_check(self, other: models.QuerySet[Any]) -> None:
         """Refuse what Django would ask of one database alone."""
         super()._merge_sanity_check(other)  # type: ignore[misc]
-        if _chosen(self) != _chosen(other) and len(destinations.aliases()) > 1:
+        if chosen_alias(self) != chosen_alias(other) and len(destinations.aliases()) > 1:
             raise BemiError("changes of two destinations cannot be combined: ask Change.objects.everywhere()")
 
     def of_key(self, primary_key: str) -> ChangeQuerySet:
@@ -219,9 +213,3 @@ class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
             newest_first: Whether the newest change is the first one.
         """
         return self.order_by("-committed_at", "-id") if newest_first else self.order_by("committed_at", "id")
-
-
-def _chosen(changes: models.QuerySet[Any]) -> str | None:
-    """Return the alias that was given to ``using()``, or None."""
-    found: str | None = changes.__dict__["_db"]
-    return found

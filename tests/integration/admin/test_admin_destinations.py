@@ -19,6 +19,7 @@ from bemi_django.admin.access.chosen_log import choices
 from bemi_django.admin.access.masks import MASK
 from bemi_django.admin.search.logs.listed_logs import ListedLogs
 from bemi_django.models import Change, SavedView
+from sample_project.todos.models import Tag, Todo
 from tests.support.audit import LIST, listed, record, visitor
 
 pytestmark = [
@@ -233,6 +234,23 @@ def test_a_revert_is_of_the_log_that_has_the_change(
     # There is no revert yet that could be undone.
     assert admin_client.get(page).status_code == (302 if way == "undo" else 200)
     assert way == "undo" or chosen(admin_client, page) == "other"
+
+
+def test_a_restore_has_the_members_that_another_log_has(logs: list[Change], settings: Any) -> None:
+    settings.BEMI_DESTINATIONS = {"other": {"tables": ["public.todo_tags"]}}
+    todo = Todo.objects.create(pk=1, task="Wake up")
+    todo.tags.add(Tag.objects.create(pk=7, name="late"))
+    member = Todo.tags.through.objects.get()
+    after = {"id": member.pk, "todo_id": 1, "tag_id": 7}
+    added = record(
+        3, table="todo_tags", primary_key=str(member.pk), operation="CREATE", before={}, after=after
+    )
+    added.save(using="other", force_insert=True)
+    Change.objects.using("default").filter(pk=added.pk).delete()
+    plan = todo.history.restore(logs[0], dry_run=True)
+    assert [(step.table, step.action) for step in plan.steps] == [("todo_tags", "delete")]
+    # One log alone was asked for.
+    assert not Change.objects.using("default").for_object(todo).restore(logs[0], dry_run=True).steps
 
 
 def own_scope(request: Any, changes: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from inspect import isawaitable, signature
+from inspect import Parameter, isawaitable, signature
 from typing import Any, TypeVar
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.http import HttpRequest
 
+from bemi_django.capture.warn_once import warn_once
 from bemi_django.events.emission import VIEWED
 from bemi_django.events.recording import try_to_emit
 
@@ -32,7 +33,8 @@ def records_views(model: type[models.Model], argument: str = "pk") -> Callable[[
 
     Args:
         model: The model of the object.
-        argument: The argument of the view that is the primary key of the object.
+        argument: The argument of the view that is the primary key of the object, or the object. A decorator
+            above this one may have made it from what the URL has.
     """
 
     def decorate(view: View) -> View:
@@ -102,23 +104,37 @@ class RecordsViews:
 
 def _argument(view: Callable[..., Any], name: str, request: HttpRequest, args: Any, kwargs: Any) -> Any:
     """Return the argument of a view, given by its name or by its place; None if it has no such argument."""
-    if name in kwargs or not args:
-        return kwargs.get(name)
-    try:
-        return signature(view).bind(request, *args, **kwargs).arguments.get(name)
-    except (TypeError, ValueError):
-        # A decorator below has arguments of its own.
-        return None
+    if name in kwargs:
+        return kwargs[name]
+    layer: Any = view
+    while layer is not None:
+        try:
+            own = signature(layer, follow_wrapped=False)
+            given = own.bind(request, *args, **kwargs)
+        except (TypeError, ValueError):
+            break
+        if name in own.parameters:
+            given.apply_defaults()
+            return given.arguments[name]
+        # A decorator below that takes any arguments passes them on as they are; another one has its own.
+        takes_any = any(each.kind is Parameter.VAR_POSITIONAL for each in own.parameters.values())
+        layer = getattr(layer, "__wrapped__", None) if takes_any else None
+    warn_once(
+        f"views are not recorded: {getattr(view, '__qualname__', view)} was called without the argument "
+        f"{name!r}. Name the one that has the key in @records_views(model, argument)"
+    )
+    return None
 
 
 def _record(request: HttpRequest, response: Any, model: type[models.Model], key: Any) -> None:
     if not _is_shown(request, response) or key is None:
         return
-    try:
-        viewed = model(pk=model._meta.pk.to_python(key))
-    except ValidationError:
-        return
-    try_to_emit(VIEWED, viewed)
+    if not isinstance(key, models.Model):
+        try:
+            key = model(pk=model._meta.pk.to_python(key))
+        except ValidationError:
+            return
+    try_to_emit(VIEWED, key)
 
 
 def _is_shown(request: Any, response: Any) -> bool:

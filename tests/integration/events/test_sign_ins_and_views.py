@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import pytest
@@ -151,6 +152,39 @@ def test_the_decorator_records_what_was_shown(
     shown(factory.get("/"), pk="404")
     shown(factory.get("/"), pk="no key")
     shown(factory.get("/"), pk=None)
+    assert brief(drain()) == [("viewed", "shop_category", str(category.pk), {})] * 2
+
+
+def test_decorators_around_the_view_may_change_its_arguments(
+    drain: Drain, category: Category, caplog: pytest.LogCaptureFixture
+) -> None:
+    def passed_on(view: Any) -> Any:
+        @wraps(view)
+        def called(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            return view(request, *args, **kwargs)
+
+        return called
+
+    def found(view: Any) -> Any:
+        @wraps(view)
+        def called(request: HttpRequest, name: str) -> Any:
+            return view(request, pk=Category.objects.get(name=name))
+
+        return called
+
+    def shows(request: HttpRequest, pk: Any = None) -> HttpResponse:
+        return HttpResponse("shown")
+
+    request = RequestFactory().get("/")
+    # Above, it makes the object from what the URL has; below, it is given what has another meaning.
+    found(records_views(Category)(shows))(request, category.name)
+    records_views(Category)(passed_on(shows))(request, category.pk)
+    records_views(Category)(passed_on(shows))(request)
+    assert not caplog.records
+    for name in (category.name, str(category.pk)):
+        Category.objects.update(name=name)
+        records_views(Category)(passed_on(found(shows)))(request, name)
+    assert "called without the argument 'pk'" in caplog.text
     assert brief(drain()) == [("viewed", "shop_category", str(category.pk), {})] * 2
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import copy
 from typing import Any
 
+from django.contrib.auth.models import AnonymousUser
 from django.db import InterfaceError, OperationalError
 from django.http import HttpResponse, QueryDict
 from django.utils.cache import add_never_cache_headers
@@ -38,16 +39,23 @@ class HistoryMixin:
     @action(detail=True, methods=["get"], url_path="history", url_name="history")
     def history(self: Any, request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         """Return a page of the changes of an object and of its parts, the newest first."""
-        if self.history_permission is not None and not request.user.has_perm(self.history_permission):
-            self.permission_denied(request, message=f"This takes the permission {self.history_permission}.")
-        instance = self.get_object()
-        # The request of Django has the user whom the viewset has authenticated. Parameters that the history
-        # does not know are the viewset's.
         plain_request = copy(request._request)
-        plain_request.GET = _known(request.query_params)
+        if not hasattr(request.user, "has_perm"):
+            # UNAUTHENTICATED_USER of the framework, or the user of a token without permissions.
+            plain_request.user = AnonymousUser()
+        permission = self.history_permission
+        if permission is not None and not plain_request.user.has_perm(permission):
+            self.permission_denied(request, message=f"This takes the permission {permission}.")
+        own, others = _divided(request.query_params)
+        # A filter of the viewset may have the name of a parameter of the history, and would hide the object.
+        request._request.GET = others
+        try:
+            instance = self.get_object()
+        finally:
+            request._request.GET = plain_request.GET
         viewer = ApiViewer(plain_request, audit_site())
         try:
-            given = parsed(TIMELINE, plain_request.GET, {})
+            given = parsed(TIMELINE, own, {})
             found = history_of(subject_of_instance(viewer, instance), viewer, given)
         except ApiProblem as problem:
             return problem_response(problem)
@@ -62,9 +70,10 @@ class HistoryMixin:
         return response
 
 
-def _known(given: QueryDict) -> QueryDict:
-    found = QueryDict(mutable=True)
-    for parameter in TIMELINE:
-        if parameter.name in given:
-            found.setlist(parameter.name, given.getlist(parameter.name))
-    return found
+def _divided(given: QueryDict) -> tuple[QueryDict, QueryDict]:
+    """Return the parameters of the history, and those of the viewset, which go with the links, too."""
+    names = {parameter.name for parameter in TIMELINE}
+    own, others = QueryDict(mutable=True), QueryDict(mutable=True)
+    for name, values in given.lists():
+        (own if name in names else others).setlist(name, values)
+    return own, others

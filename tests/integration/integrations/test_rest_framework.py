@@ -11,6 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.urls import include, path
 from rest_framework.authentication import SessionAuthentication
+from rest_framework.filters import BaseFilterBackend
 from rest_framework.permissions import BasePermission
 from rest_framework.routers import DefaultRouter
 from rest_framework.serializers import ModelSerializer
@@ -28,6 +29,15 @@ class IsOwner(BasePermission):
         return bool(obj.owner_id == request.user.pk)
 
 
+class ByList(BaseFilterBackend):
+    """A filter of the viewset, of which one parameter has the name of one of the history's."""
+
+    def filter_queryset(self, request: Any, queryset: Any, view: Any) -> Any:
+        wanted = request.query_params
+        queryset = queryset.filter(task__contains=wanted["task"]) if "task" in wanted else queryset
+        return queryset.filter(owner__username=wanted["user"]) if "user" in wanted else queryset
+
+
 class TodoSerializer(ModelSerializer):
     class Meta:
         model = Todo
@@ -36,6 +46,7 @@ class TodoSerializer(ModelSerializer):
 
 class TodoViewSet(HistoryMixin, ModelViewSet):
     queryset = Todo.objects.exclude(task="hidden")
+    filter_backends = [ByList]
     serializer_class = TodoSerializer
     authentication_classes = [SessionAuthentication]
     permission_classes = [IsOwner]
@@ -45,7 +56,20 @@ class OpenViewSet(TodoViewSet):
     history_permission = None
 
 
+class NobodyViewSet(TodoViewSet):
+    permission_classes = []
+
+    def perform_authentication(self, request: Any) -> None:
+        request.user = None
+
+
+class AllViewSet(NobodyViewSet):
+    history_permission = None
+
+
 router = DefaultRouter()
+router.register("nobody", NobodyViewSet, basename="nobody")
+router.register("all", AllViewSet, basename="all")
 router.register("todos", TodoViewSet)
 router.register("open", OpenViewSet, basename="open")
 urlpatterns = [path("", include(router.urls))]
@@ -66,14 +90,17 @@ def client() -> Client:
 def test_an_object_has_a_history_in_pages(client: Client) -> None:
     for number in range(1, 4):
         record(number)
-    response = client.get("/todos/1/history/?limit=2&format=json&other=x")
+    response = client.get("/todos/1/history/?limit=2&format=json&other=x&task=Wake&user=7")
     found = response.json()
     assert response.status_code == 200 and response["Content-Type"] == "application/json"
     # Nobody else is to find it in a cache.
     assert {"no-store", "private"} <= set(response["Cache-Control"].split(", "))
     assert [one["position"] // 8 for one in found["results"]] == [3, 2]
     assert found["object"]["model"] == "todos.todo" and found["results"][0]["changed"] == ["task"]
+    assert "task=Wake" in found["older"] and "user=7" in found["older"]
     assert [one["position"] for one in client.get(found["older"]).json()["results"]] == [8]
+    # The viewset's own parameters are still asked.
+    assert client.get("/todos/1/history/?task=Sleep").status_code == 404
     assert client.get("/todos/1/history/?limit=x").json()["error"]["parameters"]["limit"]
     assert client.post("/todos/1/history/").status_code == 405
 
@@ -90,6 +117,11 @@ def test_a_permission_is_needed_unless_the_viewset_says_otherwise(client: Client
     get_user_model().objects.get(username="ann").user_permissions.clear()
     assert "bemi_django.view_change" in client.get("/todos/1/history/").json()["detail"]
     assert client.get("/open/1/history/").json()["results"][0]["before"]["task"] == "Sleep"
+    # UNAUTHENTICATED_USER may be None, and users of tokens may have no permissions.
+    assert (client.get("/nobody/1/history/").status_code, client.get("/all/1/history/").status_code) == (
+        403,
+        200,
+    )
 
 
 def test_masked_values_are_hidden_and_numbers_exact(client: Client, settings: Any) -> None:

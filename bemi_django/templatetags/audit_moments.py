@@ -1,10 +1,11 @@
-"""Filters of the package's own templates: ``{{ change.committed_at|moment }}``."""
+"""Filters of the package's own templates, such as ``{{ change.committed_at|moment }}``."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from django import template
+from django.utils.formats import number_format
 
 from bemi_django.admin.display.values.moments import moment_text
 from bemi_django.admin.display.values.operation_names import operation_text
@@ -18,6 +19,12 @@ register.filter(in_order)
 def moment(value: datetime | None) -> str:
     """Return a moment to the second, in the current time zone and as the reader's language writes it."""
     return moment_text(value) if value is not None else ""
+
+
+@register.filter
+def grouped(value: int) -> str:
+    """Return a number with the thousands separators of the reader's language."""
+    return number_format(value, force_grouping=True)
 
 
 @register.filter

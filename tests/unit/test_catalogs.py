@@ -118,3 +118,13 @@ def test_no_text_of_a_template_is_unmarked(path: Path) -> None:
     ]
     found += re.findall(r'join:"[^"]*"', path.read_text())
     assert set(found) - AS_IT_IS <= {"app-bemi_django bemi-page"}
+
+
+def test_numbers_in_templates_have_thousands_separators() -> None:
+    # What is shown as it is counts what is on the page.
+    few = {"facets.counted", "tree.shown", "steps_count", "row.more"}
+    counted = re.compile(r"blocktranslate count (\w+)=(\S+)[^%]*%}(.*?){% endblock", re.DOTALL)
+    for path in PACKAGE.rglob("*.html"):
+        for name, value, text in counted.findall(path.read_text()):
+            is_few = value in few or value.endswith("|length")
+            assert is_few or f"{{{{ {name} }}}}" not in text, (path.name, text)

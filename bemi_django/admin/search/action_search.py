@@ -16,6 +16,7 @@ from bemi_django.admin.display.actions.action import (
     SHOWN,
     AuditAction,
     ChangeKind,
+    CountedChanges,
     TransactionName,
     kind_of,
     transaction_of,
@@ -156,13 +157,13 @@ def _actions(spans: Sequence[Span], logs: ListedLogs, matches: dict[int, list[UU
 def _action(
     names: list[TransactionName],
     by_name: dict[TransactionName, list[Change]],
-    counts: dict[TransactionName, Counter[ChangeKind]],
+    counts: dict[TransactionName, CountedChanges],
     known: set[UUID],
 ) -> AuditAction:
     total: Counter[ChangeKind] = Counter()
     is_cut = False
     for name in reversed(names):
-        found = counts.get(name) or Counter(map(kind_of, by_name[name]))
+        found = counts[name].changes if name in counts else Counter(map(kind_of, by_name[name]))
         is_cut = is_cut or sum(found.values()) > transaction_spans.MOST_COUNTED
         total += found
     changes = [change for name in reversed(names) for change in sorted(by_name[name], key=attrgetter("pk"))]
@@ -173,4 +174,6 @@ def _action(
     shown = [change for change in changes if change.pk in kept]
     # Where all of them match, there is nothing to mark.
     marked = frozenset(matches) if len(matches) < sum(total.values()) else frozenset()
-    return AuditAction(shown, total, is_cut, len(names), marked)
+    # Several transactions may have changed the same rows.
+    rows = counts[names[0]].rows if len(names) == 1 and names[0] in counts else {}
+    return AuditAction(shown, total, is_cut, len(names), rows, marked)

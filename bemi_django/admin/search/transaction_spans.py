@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from django.db import connections
 from django.db.models import DateTimeField, Func, UUIDField
 
-from bemi_django.admin.display.actions.action import ChangeKind, TransactionName
+from bemi_django.admin.display.actions.action import ChangeKind, CountedChanges, TransactionName
 from bemi_django.admin.search.change_reader import read_with
 from bemi_django.admin.search.list_order import ids_of_transaction
 from bemi_django.admin.search.query_plans import no_seqscan
@@ -28,6 +28,7 @@ SELECT {columns} FROM ROWS FROM (
 CROSS JOIN LATERAL ({query}) AS _bemi_found {end}
 """
 _COUNTED = 'database, transaction_id, schema, "table", operation'
+_ROWS = "pg_catalog.count(DISTINCT COALESCE(primary_key, id::pg_catalog.text))"
 # A naive moment can mean either of two hours.
 _MARGIN = timedelta(days=1)
 
@@ -58,7 +59,7 @@ def rows_of(spans: Sequence[Span], changes: ChangeQuerySet, most: int) -> list[C
     return read_with(read, changes) if spans else []
 
 
-def counts_of(spans: Sequence[Span], changes: ChangeQuerySet) -> dict[TransactionName, Counter[ChangeKind]]:
+def counts_of(spans: Sequence[Span], changes: ChangeQuerySet) -> dict[TransactionName, CountedChanges]:
     """Return how many changes of each kind each transaction has, up to one more than ``MOST_COUNTED``.
 
     Args:
@@ -67,20 +68,22 @@ def counts_of(spans: Sequence[Span], changes: ChangeQuerySet) -> dict[Transactio
     """
     if not spans:
         return {}
-    columns = ("database", "transaction_id", "schema", "table", "operation")
+    columns = ("database", "transaction_id", "schema", "table", "operation", "primary_key", "id")
     inner, parameters = _compiled(_within(changes).values_list(*columns)[: MOST_COUNTED + 1])
     statement = _SPANS.format(
-        columns=f"sequence, {_COUNTED}, pg_catalog.count(*)",
+        columns=f"sequence, {_COUNTED}, pg_catalog.count(*), {_ROWS}",
         query=inner,
         end=f"GROUP BY sequence, {_COUNTED} ORDER BY pg_catalog.count(*) DESC, {_COUNTED}",
     )
     with no_seqscan(), connections[changes.db].cursor() as cursor:
         cursor.execute(statement, [*_parameters(spans), *parameters])
         rows = cursor.fetchall()
-    found: dict[TransactionName, Counter[ChangeKind]] = {}
-    for sequence, database, transaction_id, schema, table, operation, count in rows:
+    found: dict[TransactionName, CountedChanges] = {}
+    for sequence, database, transaction_id, schema, table, operation, count, distinct in rows:
         name = TransactionName(sequence, database, transaction_id)
-        found.setdefault(name, Counter())[ChangeKind(database, schema, table, operation)] = count
+        counted = found.setdefault(name, CountedChanges(Counter(), Counter()))
+        kind = ChangeKind(database, schema, table, operation)
+        counted.changes[kind], counted.rows[kind] = count, distinct
     return found
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
@@ -30,6 +32,18 @@ class ChangeKind(NamedTuple):
     operation: str
 
 
+class CountedChanges(NamedTuple):
+    """Changes of a transaction that were counted without being read.
+
+    Attributes:
+        changes: How many there are of each kind.
+        rows: How many rows they are of. A change of a row without a key counts as one of another row.
+    """
+
+    changes: Counter[ChangeKind]
+    rows: Counter[ChangeKind]
+
+
 class AuditAction(NamedTuple):
     """What one transaction did, or neighbouring ones of one request, or of one run of a task or a command.
 
@@ -38,6 +52,7 @@ class AuditAction(NamedTuple):
         counts: How many changes there are of each kind.
         is_cut: Whether there are more changes than were counted.
         transactions: The number of its transactions.
+        rows: How many rows the changes of a kind are of, where they were not all read and it is known.
         matches: The ids of changes that match the filters of the list, as far as the search has seen them;
             none if all do.
     """
@@ -46,6 +61,7 @@ class AuditAction(NamedTuple):
     counts: Counter[ChangeKind]
     is_cut: bool = False
     transactions: int = 1
+    rows: Mapping[ChangeKind, int] = MappingProxyType({})
     matches: frozenset[UUID] = frozenset()
 
     @property

@@ -21,6 +21,7 @@ from bemi_django.admin.display.object_labels import ObjectLabels
 from bemi_django.admin.display.values.formatter import Formatter
 from bemi_django.admin.display.values.operation_names import operation_text
 from bemi_django.admin.display.values.shown_value import told_apart
+from bemi_django.log.lossless_json import dumps
 from bemi_django.models import Change
 
 #: The number of fields that a clause names, and of characters of a value.
@@ -119,12 +120,14 @@ class Clauses:
     def _update(self, kind: ChangeKind, count: int, shown: list[Change]) -> SafeString:
         fields = [self._changed(change) for change in shown] if len(shown) == count else []
         names = {tuple(value.name for value in found) for found in fields}
-        keys = {change.primary_key for change in shown} if fields else set()
-        if fields and None not in keys:
-            # An object may be saved several times.
-            count = len(keys)
+        rows = self._rows(kind, count, shown)
+        if rows is None:
+            text = ngettext("made {number} change to {name}", "made {number} changes to {name}", count)
+            name = nouns.noun(kind, self._viewer, is_plural=True)
+            return format_html(text, number=self._number(count), name=name)
+        count = rows
         if count == 1 and fields:
-            return self._update_of_one(shown[-1], _from_first_to_last(fields))
+            return self._update_of_one(shown[-1], fields)
         text = ngettext("changed {number} {name}", "changed {number} {name}", count)
         field = ""
         if len(names) == 1 and len(only := names.pop()) == 1:
@@ -133,8 +136,19 @@ class Clauses:
         name = nouns.noun(kind, self._viewer, is_plural=count != 1)
         return format_html(text, field=field, number=self._number(count), name=name)
 
-    def _update_of_one(self, change: Change, found: list[ColumnValue]) -> SafeString:
+    def _rows(self, kind: ChangeKind, count: int, shown: list[Change]) -> int | None:
+        """Return how many rows updates have changed, or None: a row may be saved several times."""
+        rows = self._action.rows.get(kind)
+        if len(shown) == count:
+            keys = {change.primary_key for change in shown}
+            rows = count if None in keys else len(keys)
+        # What was not counted may be of the same rows.
+        return rows if rows == count or not self._action.is_cut else None
+
+    def _update_of_one(self, change: Change, fields: list[list[ColumnValue]]) -> SafeString:
         about = self._object(change)
+        all_changed = _from_first_to_last(fields)
+        found = [value for value in all_changed if len(fields) == 1 or not _is_back(value)] or all_changed
         if not found:
             return format_html(_("saved {object} without a difference"), object=about)
         if len(found) > _FIELDS:
@@ -143,16 +157,18 @@ class Clauses:
             )
             return format_html(text, number=nouns.number(len(found)), object=about)
         logged = self._viewer.logged_models.model_of(change)
-        fields = get_text_list([self._formatter.name(logged, value.name) for value in found], _("and"))
+        names = get_text_list([self._formatter.name(logged, value.name) for value in found], _("and"))
+        if len(fields) > 1 and all(map(_is_back, found)):
+            return format_html(_("changed {fields} of {object} and back again"), fields=names, object=about)
         if len(found) == 1 and (sides := self._sides(change, found[0])):
             return format_html(
                 _("changed {field} of {object} from {before} to {after}"),
-                field=fields,
+                field=names,
                 object=about,
                 before=format_html("<del>{}</del>", sides[0]),
                 after=format_html("<ins>{}</ins>", sides[1]),
             )
-        return format_html(_("changed {fields} of {object}"), fields=fields, object=about)
+        return format_html(_("changed {fields} of {object}"), fields=names, object=about)
 
     def _sides(self, change: Change, value: ColumnValue) -> tuple[str, str] | None:
         """Return both values of a field if they are short enough for a sentence."""
@@ -190,6 +206,12 @@ def _from_first_to_last(changed: list[list[ColumnValue]]) -> list[ColumnValue]:
         first = found.get(value.name, value)
         found[value.name] = replace(value, before=first.before, has_before=first.has_before)
     return list(found.values())
+
+
+def _is_back(value: ColumnValue) -> bool:
+    """Return whether the last value of a column is known to be the first one."""
+    is_known = value.has_before and value.has_after and not (value.is_masked or value.is_unknown)
+    return is_known and dumps(value.before) == dumps(value.after)
 
 
 _ONE = {

@@ -10,6 +10,7 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError
 from django.http import Http404, HttpResponseRedirect
+from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
@@ -125,7 +126,7 @@ def _report(viewer: Viewer, selection: RevertSelection, done: Plan) -> None:
         return
     if refused:
         messages.warning(viewer.request, _("Not reverted: %s") % refused)
-    text = ngettext("%(count)d row reverted.", "%(count)d rows reverted.", count) % {"count": count}
+    text = ngettext("%(number)s row reverted.", "%(number)s rows reverted.", count)
     # The revert is found by what it reverted: it is not in the log yet.
     (first, *_others) = next(step.changes for step in done.steps if step.is_done)
     query = urlencode({"undo": str(first.pk), "next": selection.back})
@@ -133,7 +134,7 @@ def _report(viewer: Viewer, selection: RevertSelection, done: Plan) -> None:
         viewer.request,
         format_html(
             '{} {} <a href="{}?{}">{}</a>',
-            text,
+            text % {"number": number_format(count, force_grouping=True)},
             _("The log will show the changes shortly."),
             viewer.url("revert"),
             query,

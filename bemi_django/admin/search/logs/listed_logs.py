@@ -12,7 +12,7 @@ from django.http import QueryDict
 
 from bemi_django import destinations
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.display.actions.action import ChangeKind, TransactionName
+from bemi_django.admin.display.actions.action import CountedChanges, TransactionName
 from bemi_django.admin.search import row_estimate, transaction_spans
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.filter_form import FilterForm
@@ -72,12 +72,14 @@ class ListedLogs:
         read = transaction_spans.rows_of
         return self._once(self._asked(lambda part: list(read(spans, part.filtered.whole, most))))
 
-    def counts(self, spans: Sequence[Span]) -> dict[TransactionName, Counter[ChangeKind]]:
+    def counts(self, spans: Sequence[Span]) -> dict[TransactionName, CountedChanges]:
         """Return how many changes of each kind each transaction has."""
-        total: dict[TransactionName, Counter[ChangeKind]] = {}
+        total: dict[TransactionName, CountedChanges] = {}
         for counts in self._asked(lambda part: transaction_spans.counts_of(spans, part.filtered.whole)):
             for name, found in counts.items():
-                total.setdefault(name, Counter()).update(found)
+                sums = total.setdefault(name, CountedChanges(Counter(), Counter()))
+                sums.changes.update(found.changes)
+                sums.rows.update(found.rows)
         return total
 
     def of_ids(self, wanted: Collection[UUID]) -> list[Change]:

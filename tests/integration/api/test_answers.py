@@ -300,6 +300,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("request/", {}, "id"),
     ("objects/todos/todo/1/", {"related": "x"}, "related"),
     ("objects/todos/todo/1/fields/", {"at": "yesterday"}, "at"),
+    ("objects/todos/todo/1/fields/", {"at": "2999-01-01T00:00:00Z"}, "at"),
     ("revert/", {"change": "x"}, "change"),
 ]
 

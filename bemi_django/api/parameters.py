@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -117,7 +117,7 @@ def number(name: str, description: str, least: int, most: int, default: int) -> 
 
 
 def moment(name: str, description: str) -> Parameter:
-    """Return a parameter that is a moment; without an offset, it is in the site's time zone."""
+    """Return a parameter that is a past moment; without an offset, it is in the site's time zone."""
 
     def parse(given: str) -> Any:
         found = parse_datetime(given) if "T" in given.upper() else None
@@ -127,9 +127,12 @@ def moment(name: str, description: str) -> Parameter:
             found = timezone.make_aware(found)
         try:
             # PostgreSQL does not take all offsets that ISO 8601 has.
-            return found.astimezone(timezone.get_fixed_timezone(0))
+            found = found.astimezone(timezone.get_fixed_timezone(0))
         except OverflowError:
             raise ValueError(_("Give a moment between the years 1 and 9999.")) from None
+        if found > datetime.now(found.tzinfo):
+            raise ValueError(_("This moment is in the future."))
+        return found
 
     return Parameter(name, description, {"type": "string", "format": "date-time"}, parse)
 

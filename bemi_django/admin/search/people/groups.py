@@ -103,7 +103,12 @@ def _seen(label: Any, names: Collection[str], viewer: Viewer) -> list[models.Mod
     """Return those of the groups with some names that the viewer may view."""
     if not names:
         return []
-    found = list(label.model._default_manager.filter(**{f"{label.name}__in": names}))
+    try:
+        asked = label.model._default_manager.filter(**{f"{label.name}__in": names})
+    except Exception:
+        # What a project calls their name may take no such text.
+        return []
+    found = list(asked)
     viewer.learn_rows(found)
     return [group for group in found if viewer.may("view", label.model, group)]
 

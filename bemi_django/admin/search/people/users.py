@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from bemi_django.admin.access.viewer import Viewer
@@ -116,15 +116,23 @@ def _named(text: str, viewer: Viewer) -> list[Any]:
     if not viewer.may_see_user_names():
         return []
     users = model._default_manager.values_list("pk", flat=True)
-    exact = list(users.filter(**{model.USERNAME_FIELD: text}))
+    exact = list(_matching(users, model.USERNAME_FIELD, text))
     if exact:
         return exact
-    condition = Q(**{f"{model.USERNAME_FIELD}__iexact": text})
+    found = list(_matching(users, f"{model.USERNAME_FIELD}__iexact", text))
     email = _email_field(model)
     is_hidden = email is not None and email.column in viewer.masks.hidden_fields(model)
     if email is not None and not is_hidden and _knows_users(viewer):
-        condition |= Q(**{f"{email.name}__iexact": text})
-    return list(users.filter(condition))
+        found += [key for key in _matching(users, f"{email.name}__iexact", text) if key not in found]
+    return found
+
+
+def _matching(users: QuerySet[Any], lookup: str, text: str) -> QuerySet[Any]:
+    """Return the users that a lookup finds: none if the field, which may be one of the project, refuses it."""
+    try:
+        return users.filter(**{lookup: text})
+    except Exception:
+        return users.none()
 
 
 def _knows_users(viewer: Viewer) -> bool:
@@ -141,7 +149,8 @@ def is_key(text: str) -> bool:
     """Tell whether a text can be the primary key of a user."""
     try:
         get_user_model()._meta.pk.to_python(text)
-    except (ValidationError, ValueError):
+    except Exception:
+        # The field may be one of the project.
         return False
     return "\0" not in text
 

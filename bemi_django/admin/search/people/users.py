@@ -128,7 +128,7 @@ def _named(text: str, viewer: Viewer) -> list[Any]:
 
 
 def _matching(users: QuerySet[Any], lookup: str, text: str) -> QuerySet[Any]:
-    """Return the users that a lookup finds: none if the field, which may be one of the project, refuses it."""
+    """Return the users that a lookup finds: none if the field, which may be the project's, refuses it."""
     try:
         return users.filter(**{lookup: text})
     except Exception:

@@ -14,6 +14,7 @@ from django.utils.module_loading import import_string
 
 from bemi_django import destinations
 from bemi_django.declarations import declarations
+from bemi_django.secrecy.hidden import with_hidden
 from bemi_django.setting_values import patterns
 from bemi_django.wire import table_name
 from bemi_django.wire.defaults import BOOKKEEPING, LARGEST_DEAD_LETTER, PUBLICATION, TABLE, all_excluded
@@ -245,4 +246,4 @@ def connection_parameters(alias: str) -> dict[str, Any]:
     """
     parameters = connections[alias].get_connection_params()
     given = {key: value for key, value in parameters.items() if key not in _DRIVER_ARGUMENTS}
-    return {**_KEEPALIVE, **given}
+    return {**_KEEPALIVE, **with_hidden(given)}

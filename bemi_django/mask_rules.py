@@ -10,6 +10,7 @@ from django.utils.crypto import salted_hmac
 
 from bemi_django.masking.rules import Rules
 from bemi_django.masking.settings import rules_of
+from bemi_django.secrecy.hidden import HiddenBytes
 
 
 def configured_masks() -> Rules:
@@ -66,4 +67,4 @@ def _derived() -> bytes | None:
     except ImproperlyConfigured:
         # Projects without Django have none.
         return None
-    return salted_hmac("bemi_django.masking", b"", secret, algorithm="sha256").digest()
+    return HiddenBytes(salted_hmac("bemi_django.masking", b"", secret, algorithm="sha256").digest())

@@ -9,6 +9,7 @@ from typing import Any
 from bemi_django.masking.actions import CALL, ENCRYPT, HASH, NAMES, Action, Encryption
 from bemi_django.masking.patterns import parse
 from bemi_django.masking.rules import Rule, Rules
+from bemi_django.secrecy.hidden import HiddenBytes
 
 _SHORTEST_KEY = 16
 #: The methods of a store of keys.
@@ -133,7 +134,7 @@ def key_of(value: object) -> bytes | None:
         raise ValueError(f"is of the type {type(value).__name__}: use a text, bytes or a function")
     if len(value) < _SHORTEST_KEY:
         raise ValueError(f"is too short: it must have {_SHORTEST_KEY} bytes")
-    return value
+    return HiddenBytes(value)
 
 
 def keys_of(value: object) -> tuple[bytes, ...]:

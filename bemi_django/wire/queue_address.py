@@ -6,6 +6,8 @@ import re
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
+from bemi_django.secrecy.hidden import HiddenText
+
 STREAM = "bemi"
 LANES = 4
 #: A lane is at least a row of a table, a lock and a consumer of the server.
@@ -83,7 +85,7 @@ def parse(url: str) -> QueueAddress:
     user, at, hosts = parts.netloc.rpartition("@")
     if not all(map(_is_host, hosts.split(","))):
         raise ValueError(f"a host or a port of the queue's address is not valid: {_FORM}")
-    servers = tuple(f"{parts.scheme}://{user}{at}{host}" for host in hosts.split(","))
+    servers = tuple(HiddenText(f"{parts.scheme}://{user}{at}{host}") for host in hosts.split(","))
     return QueueAddress(servers, stream, int(lanes), sync == "always", int(replicas), seconds)
 
 

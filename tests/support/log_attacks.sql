@@ -98,6 +98,42 @@ SELECT _bemi.prune_rows_v1('2003-05-03', '-infinity', '00000000-0000-0000-0000-0
 SELECT _bemi.watch_month_v1('2003-05-03', p), _bemi.prune_month_v1('2003-05-03', '[]', p) FROM _bemi.begin_pruning_v1('{}') p
 INSERT INTO _bemi.retention VALUES ('[{"schema": null, "table": null, "period": "0 days"}]')
 UPDATE _bemi.retention SET rules = '[{"period": "0 days"}]'
+DO $$BEGIN EXECUTE 'DELETE FROM LOG'; END$$
+SELECT query_to_xml('DELETE FROM LOG', true, true, '')
+SELECT set_config('role', 'bemi_log', false); DELETE FROM LOG
+SET ROLE NONE; RESET SESSION AUTHORIZATION; DELETE FROM MONTH
+ALTER ROLE bemi_log SET search_path = pg_temp
+ALTER ROLE bemi_worker SET search_path = pg_temp
+ALTER ROLE bemi_worker PASSWORD 'known'
+GRANT _bemi_compute TO ME
+GRANT bemi_worker TO ME
+ALTER TABLE LOG FORCE ROW LEVEL SECURITY
+ALTER TABLE LOG REPLICA IDENTITY NOTHING
+ALTER TABLE MONTH SET (autovacuum_enabled = off)
+ALTER TABLE MONTH INHERIT LOG
+ALTER TABLE _bemi.permits ENABLE ROW LEVEL SECURITY
+ALTER TABLE _bemi.links DISABLE TRIGGER ALL
+ALTER INDEX LOG_object RENAME TO none
+VACUUM FULL MONTH
+CREATE PUBLICATION stolen FOR TABLE LOG
+CREATE PUBLICATION stolen FOR ALL TABLES
+ALTER PUBLICATION bemi ADD TABLE LOG
+CREATE SUBSCRIPTION stolen CONNECTION 'dbname=roles' PUBLICATION bemi WITH (connect = false)
+SELECT pg_replication_origin_create('stolen'); SELECT pg_replication_origin_session_setup('stolen')
+CREATE EXTENSION dblink
+CREATE SERVER here FOREIGN DATA WRAPPER postgres_fdw
+CREATE LANGUAGE plpython3u
+CREATE CAST (text AS uuid) WITH INOUT AS IMPLICIT
+SECURITY LABEL ON TABLE LOG IS 'none'
+SELECT lo_export(lo_from_bytea(0, 'x'), 'MONTH')
+CREATE TEMPORARY VIEW LOG AS SELECT * FROM public.LOG; DELETE FROM LOG
+CREATE DOMAIN public.text AS pg_catalog.text CHECK (false); SELECT _bemi.partition_v1('2031-02-01')
+CREATE FUNCTION public.format(text, text) RETURNS text LANGUAGE sql AS $$SELECT 'DELETE FROM LOG'$$; SELECT _bemi.partition_v1('2031-03-01')
+CREATE FUNCTION pg_temp.format(text, regclass) RETURNS text LANGUAGE sql AS $$SELECT 'DELETE FROM LOG'$$; SET LOCAL search_path = pg_temp, _bemi, public; SELECT _bemi.partition_v1('2031-04-01')
+CREATE FUNCTION pg_temp.same(text, text) RETURNS boolean LANGUAGE sql AS 'SELECT true'; CREATE OPERATOR pg_temp.= (LEFTARG = text, RIGHTARG = text, FUNCTION = pg_temp.same); SET LOCAL search_path = pg_temp, pg_catalog; SELECT _bemi.partition_v1('2031-05-01')
+CREATE TEMPORARY TABLE pg_class (oid oid, relowner oid); SELECT _bemi.partition_v1('2031-06-01'); DROP TABLE pg_temp.pg_class
+CREATE SCHEMA ME; CREATE TABLE ME.LOG (LIKE public.LOG); SELECT _bemi.partition_v1('2031-07-01'); DROP SCHEMA ME CASCADE
+SELECT setval(c.oid, 1) FROM pg_class c WHERE c.relkind = 'S' AND c.relnamespace = '_bemi'::regnamespace
 ALTER SCHEMA public OWNER TO ME
 ALTER SCHEMA public RENAME TO elsewhere
 DROP SCHEMA public CASCADE

@@ -13,7 +13,7 @@ from bemi_django import conf
 from bemi_django.erasure.related.reused import of_key
 from bemi_django.erasure.related.spellings import spellings_in_events, spellings_of_key
 from bemi_django.erasure.targets.moved_rows import MovedRows
-from bemi_django.erasure.targets.target import HAVING_VALUES, Target, is_text
+from bemi_django.erasure.targets.target import OF_ROWS, Target, is_text
 from bemi_django.exceptions import BemiError
 from bemi_django.log.conditions import in_table
 from bemi_django.log.identity import RowLog, key_spans
@@ -92,7 +92,7 @@ def target_of_key(place: Place, key: str, alias: str, archive: Location | None =
 
 
 def _require_keys(place: Place) -> None:
-    log = Change.objects.using(conf.destination()).filter(in_table(place), operation__in=HAVING_VALUES)
+    log = Change.objects.using(conf.destination()).filter(in_table(place), operation__in=OF_ROWS)
     if log.exists() and not log.filter(primary_key__isnull=False).exists():
         name = f"{place.schema}.{place.table}"
         raise BemiError(

@@ -11,11 +11,9 @@ from django.db.models import Q
 
 from bemi_django import conf
 from bemi_django.erasure.targets.shared_rows import Since, arrival, times_between
-from bemi_django.erasure.targets.target import HAVING_VALUES, Target
+from bemi_django.erasure.targets.target import OF_ROWS, Target
 from bemi_django.log.conditions import in_table
 from bemi_django.models import Change
-
-_OF_ROWS = tuple(each for each in HAVING_VALUES if each != "EVENT")
 
 
 class Holding(NamedTuple):
@@ -39,7 +37,7 @@ def times_of(target: Target, having: Q) -> list[Holding]:
         having: The condition for changes of rows that have the key, before or after.
     """
     log = Change.objects.using(conf.destination()).filter(in_table(target.place), having).order_by()
-    log = log.filter(operation__in=_OF_ROWS)
+    log = log.filter(operation__in=OF_ROWS)
     if not log.exclude(target.condition).exists():
         return [Holding()]
     own = set(log.filter(target.condition).values_list("pk", flat=True))

@@ -11,15 +11,12 @@ from django.db.models import Q
 from bemi_django import conf
 from bemi_django.erasure.targets.held_values import During, holding_any
 from bemi_django.erasure.targets.sides import sides_of
-from bemi_django.erasure.targets.target import HAVING_VALUES, SIDES, Target
+from bemi_django.erasure.targets.target import OF_ROWS, SIDES, Target
 from bemi_django.log.conditions import in_table
 from bemi_django.models import Change
 from bemi_django.wire.ids import change_id, first_id, sequence_in
 
 _CHUNK = 200
-#: Events have no values, so they are of nobody else.
-_OF_ROWS = tuple(each for each in HAVING_VALUES if each != "EVENT")
-
 
 #: Start, end and side, as of :class:`OwnTime`.
 OwnWindow = tuple[UUID | None, UUID | None, str]
@@ -59,7 +56,7 @@ def shared_keys(target: Target, keys: Collection[str]) -> set[str]:
         # The last key is that of the object itself, whatever had it before.
         keys = {*keys} - {span.key for span in target.spans[:1]}
     log = Change.objects.using(conf.destination()).order_by()
-    rows = log.filter(in_table(target.place), operation__in=_OF_ROWS)
+    rows = log.filter(in_table(target.place), operation__in=OF_ROWS)
     found: set[str | None] = set()
     wanted = sorted(keys)
     for start in range(0, len(wanted), _CHUNK):
@@ -80,7 +77,7 @@ def timed_keys(target: Target) -> set[str]:
     timed = [During(each.values) for each in target.during if each.start is not None or each.end is not None]
     if not timed:
         return set()
-    log = Change.objects.using(conf.destination()).filter(in_table(target.place), operation__in=_OF_ROWS)
+    log = Change.objects.using(conf.destination()).filter(in_table(target.place), operation__in=OF_ROWS)
     rows = log.filter(holding_any("before", timed) | holding_any("after", timed)).order_by()
     pairs = rows.values_list("primary_key", "previous_primary_key").distinct()
     return {key for pair in pairs for key in pair if key is not None}
@@ -171,7 +168,7 @@ def changes_with_sides(target: Target, having: Q) -> Iterator[tuple[Change, froz
     """Yield changes of rows of a target's table in order, with their sides that are about its object."""
     log = Change.objects.using(conf.destination()).filter(in_table(target.place) & having)
     own = set(log.filter(target.condition).order_by().values_list("pk", flat=True))
-    for change in log.filter(operation__in=_OF_ROWS).order_by("id").iterator(_CHUNK):
+    for change in log.filter(operation__in=OF_ROWS).order_by("id").iterator(_CHUNK):
         yield change, sides_of_change(target, change) if change.pk in own else frozenset()
 
 

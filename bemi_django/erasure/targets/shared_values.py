@@ -10,12 +10,11 @@ from django.db.models import Q
 from bemi_django import conf
 from bemi_django.erasure.targets.held_values import During, comparable, holding_any
 from bemi_django.erasure.targets.shared_rows import OwnWindow, SidedChange, changes_with_sides, times_of_row
-from bemi_django.erasure.targets.target import HAVING_VALUES, SIDES, Target
+from bemi_django.erasure.targets.target import OF_ROWS, SIDES, Target
 from bemi_django.log.conditions import in_table
 from bemi_django.models import Change
 
 _CHUNK = 200
-_OF_ROWS = tuple(each for each in HAVING_VALUES if each != "EVENT")
 
 #: Values of columns, in their order.
 Values = tuple[Any, ...]
@@ -57,7 +56,7 @@ class SharedValues:
 
     def _shared(self) -> set[Values]:
         log = Change.objects.using(conf.destination()).filter(in_table(self._target.place)).order_by()
-        rows = log.filter(self._having(self._values.values()), operation__in=_OF_ROWS)
+        rows = log.filter(self._having(self._values.values()), operation__in=OF_ROWS)
         shared = ~self._target.condition | self._target.may_be_half
         if timed := [each for each in self._target.during if each.start is not None or each.end is not None]:
             shared |= holding_any("before", timed) | holding_any("after", timed)

@@ -26,6 +26,8 @@ _NUMBER_OF_JSON = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
 SIDES = ("before", "after")
 #: Operations of changes that have values.
 HAVING_VALUES = ("CREATE", "UPDATE", "DELETE", "BASELINE", "EVENT")
+#: Those of rows. Events have no rows, so they are of nobody else, and tell no key of one.
+OF_ROWS = tuple(each for each in HAVING_VALUES if each != "EVENT")
 
 
 class Half(NamedTuple):

@@ -208,6 +208,26 @@ def test_rows_refer_by_other_columns_than_the_key_and_in_other_spellings(
         execute("DROP COLLATION IF EXISTS any_case")
 
 
+def test_events_alone_do_not_tell_that_rows_have_no_key(bemi: Bemi, drain: Drain) -> None:
+    place = Place(connection.settings_dict["NAME"], "public", "keyless")
+    listed = {"event": "listed", "schema": "public", "table": "keyless", "key": None}
+    execute("SELECT pg_logical_emit_message(true, '_bemi_event', %s)", [json.dumps(listed)])
+    drain()
+    with pytest.raises(CommandError, match="nothing to erase"):
+        bemi("erase", "keyless:7000007", *REASON)
+    emit("viewed", (place, "7000007"), details={"who": "of ann"})
+    execute("CREATE TABLE keyless (id int, remark text)")
+    try:
+        tracking.sync()
+        execute("INSERT INTO keyless VALUES (7000007, 'of ann')")
+        drain()
+        # Otherwise the event would be erased, and the row would not.
+        with pytest.raises(CommandError, match="no primary key, so the log does not tell which changes"):
+            bemi("erase", "keyless:7000007", *REASON)
+    finally:
+        execute("DROP TABLE keyless")
+
+
 def test_a_row_is_followed_from_partition_to_partition(
     drain: Drain, bemi: Bemi, settings: Any, tmp_path: Path
 ) -> None:

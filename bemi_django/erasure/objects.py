@@ -122,14 +122,18 @@ def user_key(instance: models.Model | None) -> Any:
 
 def key_columns(place: Place, alias: str) -> tuple[str, ...]:
     """Return the columns of a table's key, by all names that they had."""
+    columns = present_key(place, alias)
+    names = column_names(place, model_of(place))
+    return (*columns, *(name for column in columns for name in names.own(column)[1:]))
+
+
+def present_key(place: Place, alias: str) -> tuple[str, ...]:
+    """Return the columns of a table's key: its primary key, or that of its model."""
     name = place.schema, place.table
     with row_session(alias) as cursor:
         table = read_catalog(cursor, json.dumps([name])).tables.get(name)
     model: Any = model_of(place)
     if table is not None and table.primary is not None:
-        columns = list(table.primary.columns)
-    else:
-        fields = getattr(model._meta, "pk_fields", [model._meta.pk]) if model else []
-        columns = [field.column for field in fields]
-    names = column_names(place, model)
-    return (*columns, *(name for column in columns for name in names.own(column)[1:]))
+        return table.primary.columns
+    fields = getattr(model._meta, "pk_fields", [model._meta.pk]) if model else []
+    return tuple(field.column for field in fields)

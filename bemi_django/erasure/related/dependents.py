@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import models
 
-from bemi_django.erasure.objects import key_columns
+from bemi_django.erasure.objects import key_columns, present_key
 from bemi_django.erasure.related.references import BelongingColumns, belonging_values, named_columns
 from bemi_django.erasure.related.reused import Holding, of_key, times_of
 from bemi_django.erasure.related.spellings import Spellings
@@ -148,6 +148,7 @@ class Dependents:
 
     def _references(self, parent: Place) -> list[BelongingColumns]:
         if parent not in self._known:
+            key = {*present_key(parent, self._alias)}
             with row_session(self._alias) as cursor:
                 known = read_references(cursor, json.dumps([(parent.schema, parent.table)]))
             found = [
@@ -156,21 +157,23 @@ class Dependents:
                     each.columns,
                     each.parent_columns,
                     each.on_delete == "c" or _is_cascade(child, each.columns),
+                    {*each.parent_columns} == key,
                     Spellings(self._alias, child, each),
                 )
                 for each in known
                 if each.parent == (parent.schema, parent.table)
             ]
-            self._known[parent] = [*found, *self._loose(parent)]
+            self._known[parent] = [*found, *self._loose(parent, key)]
         return self._known[parent]
 
-    def _loose(self, parent: Place) -> Iterator[BelongingColumns]:
+    def _loose(self, parent: Place, key: set[str]) -> Iterator[BelongingColumns]:
         model = model_of(parent)
         for field in unconstrained(model) if model else ():
             pairs = [(own.column, other.column) for own, other in field.related_fields]
             child = place_of(field.model, self._alias)
             columns, others = zip(*pairs, strict=True)
-            yield BelongingColumns(child, columns, others, field.remote_field.on_delete is models.CASCADE)
+            is_owned = field.remote_field.on_delete is models.CASCADE
+            yield BelongingColumns(child, columns, others, is_owned, {*others} == key)
 
 
 def _said(columns: tuple[str, ...]) -> tuple[str, ...]:

@@ -26,12 +26,17 @@ from bemi_django.models import Change
 
 
 class BelongingColumns(NamedTuple):
-    """Columns of a table by which its rows refer to others; ``is_owned``: they are deleted with them."""
+    """Columns of a table by which its rows refer to others.
+
+    ``is_owned``: they are deleted with them. ``is_to_key``: they refer to the key of a row, by which the row
+    is known, and not to other columns, or to a part of the key.
+    """
 
     child: Place
     columns: tuple[str, ...]
     parent_columns: tuple[str, ...]
     is_owned: bool
+    is_to_key: bool
     spellings: Spellings | None = None
 
 
@@ -54,7 +59,7 @@ def belonging_values(parent: Target, reference: BelongingColumns, shared: Collec
         shared: The keys of rows of the parent that were of others as well.
     """
     children = list(named_columns(reference.child, reference.columns))
-    if (parent.values or parent.during) and not _is_key(parent, reference):
+    if (parent.values or parent.during) and not reference.is_to_key:
         return _by_value(parent, reference, children)
     lasting, during = [], list(_times_of_shared(parent, reference, shared))
     for value in _seen(parent, reference, shared):
@@ -65,11 +70,6 @@ def belonging_values(parent: Target, reference: BelongingColumns, shared: Collec
             referring = list(_referring(reference, [value], children))
             during += [During(values, *time) for time, values in product(times, referring)]
     return ReferringValues(tuple(_referring(reference, lasting, children)), tuple(during))
-
-
-def _is_key(parent: Target, reference: BelongingColumns) -> bool:
-    """Return whether columns refer to the key of a row, by which the row is known."""
-    return {*reference.parent_columns} == {*parent.key} or reference.parent_columns == parent.key[:1]
 
 
 def _by_value(
@@ -124,7 +124,7 @@ def _times(parent: Target, reference: BelongingColumns, value: tuple[Any, ...]) 
     for names in named_columns(parent.place, reference.parent_columns):
         each = dict(zip(names, value, strict=True))
         having |= holding("before", each) | holding("after", each)
-    if reference.parent_columns == parent.key[:1]:
+    if reference.is_to_key and len(value) == 1:
         # An index has the keys. Whether a text is printed in quotes depends on its type.
         having &= reduce(
             or_, map(of_key, {dumps(value[0]), *filter(lambda one: isinstance(one, str), value)})
@@ -155,7 +155,7 @@ def _values_of_keys(
     parent: Target, reference: BelongingColumns, shared: Collection[str]
 ) -> Iterator[tuple[Any, ...]]:
     """Yield the values of the keys that the parent had, of whatever type, also if no change of it is left."""
-    if not parent.spans or len(reference.columns) > 1 or reference.parent_columns != parent.key[:1]:
+    if not parent.spans or len(reference.columns) > 1 or not reference.is_to_key:
         return
     log = Change.objects.using(conf.destination())
     is_known = log.filter(parent.condition).exists()

@@ -312,21 +312,24 @@ def test_keys_are_given_to_others_in_a_table_that_refers_to_itself(
         execute("DROP TABLE whose_1, whose_0")
 
 
-def test_other_keys_of_related_rows_are_given_to_others(bemi: Bemi, drain: Drain, tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["id", "code, id"], ids=["beside the key", "first of the key"])
+def test_other_keys_of_related_rows_are_given_to_others(
+    bemi: Bemi, drain: Drain, tmp_path: Path, key: str
+) -> None:
     execute(
         "CREATE TABLE whose_0 (id int PRIMARY KEY, note text);"
-        "CREATE TABLE whose_1 (id int PRIMARY KEY, code text UNIQUE, note text, "
+        f"CREATE TABLE whose_1 (id int, code int UNIQUE, note text, PRIMARY KEY ({key}), "
         "one int REFERENCES whose_0 ON UPDATE CASCADE ON DELETE CASCADE);"
         "CREATE TABLE whose_2 (id int PRIMARY KEY, note text, "
-        "code text REFERENCES whose_1 (code) ON UPDATE CASCADE ON DELETE CASCADE)"
+        "code int REFERENCES whose_1 (code) ON UPDATE CASCADE ON DELETE CASCADE)"
     )
     try:
         tracking.sync()
         execute("INSERT INTO whose_0 VALUES (1, 'of ann'), (2, 'of bob')")
-        execute("INSERT INTO whose_1 VALUES (1, 'a', 'of ann', 1), (2, 'b', 'of bob', 2)")
-        execute("INSERT INTO whose_2 VALUES (1, 'of ann', 'a'), (2, 'of bob', 'b')")
-        execute("UPDATE whose_1 SET code = 'c' WHERE id = 1")
-        execute("UPDATE whose_1 SET code = 'a' WHERE id = 2")
+        execute("INSERT INTO whose_1 VALUES (1, 11, 'of ann', 1), (2, 12, 'of bob', 2)")
+        execute("INSERT INTO whose_2 VALUES (1, 'of ann', 11), (2, 'of bob', 12)")
+        execute("UPDATE whose_1 SET code = 13 WHERE id = 1")
+        execute("UPDATE whose_1 SET code = 11 WHERE id = 2")
         drain()
         assert disclosed(bemi, "public.whose_0:1", tmp_path / "ann.json") == ["of ann"] * 7
         bemi("erase", "public.whose_0:1", "--related", "--reason", "request 7", "--no-input")

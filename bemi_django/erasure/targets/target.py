@@ -12,7 +12,8 @@ from uuid import UUID
 from django.db.models import Q
 
 from bemi_django.erasure.targets.held_values import During, HeldValues, holding_any, joined
-from bemi_django.log.conditions import ERASED_SIDES, as_jsonb, in_span, in_table, is_erased
+from bemi_django.erasure.targets.row_spans import in_spans
+from bemi_django.log.conditions import ERASED_SIDES, as_jsonb, in_table, is_erased
 from bemi_django.log.identity import KeySpan
 from bemi_django.log.lossless_json import loads
 from bemi_django.log.places import Place
@@ -141,7 +142,7 @@ class Target(_Fields):
 
     @property
     def _of_row(self) -> Q:
-        return reduce(or_, map(in_span, self.spans), Q(pk__in=[]))
+        return in_spans(self.spans)
 
     def _holding(self, side: str) -> Q:
         timed = {name: [each for each in self.during if each.side == name] for name in ("", *SIDES)}

@@ -27,7 +27,7 @@ HIDE = "CREATE OR REPLACE FUNCTION hide(secret) RETURNS json LANGUAGE sql IMMUTA
 
 
 class AttackedLog:
-    """Two chains: that of a worker, and one with changes of two old months.
+    """Two chains: that of a worker, and one with changes of two old months, and of two sources.
 
     Args:
         pipeline: The worker, which seals.
@@ -44,6 +44,7 @@ class AttackedLog:
         """Do one thing after the other, and yield after each what it was."""
         write_sealed(FIRST, 8, begin=True)
         write_sealed(SECOND, 8, first=11)
+        write_sealed(SECOND, 4, first=31, begin=True, server="2")
         ann = User.objects.create(username="ann", email="ann@example.org", last_name="Miller")
         User.objects.create(username="bob", email="bob@example.org")
         execute(HIDE.format("('{{' || $1)::json"))

@@ -28,20 +28,21 @@ NAMES = ("id", "name")
 TABLE = Relation(1, "public", "sealed", ())
 
 
-def write_sealed(month: str, count: int, first: int = 1, begin: bool = False) -> None:
+def write_sealed(month: str, count: int, first: int = 1, begin: bool = False, server: str = "1") -> None:
     """Write changes of a month, each in a transaction of its own, and two of them to a link.
 
     Args:
         month: The month, as ``2003-05``.
         count: The number of changes.
         first: The number of the first one.
-        begin: Whether the chain begins before them.
+        begin: Whether sealing begins before them.
+        server: The server that they come from.
     """
     config, database = _config(), database_name("default")
     layout = RowLayout(
         head(database, "public", "sealed"), NAMES, template(NAMES), (values.number, values.text), (0,)
     )
-    writer = RowWriter(ChangeIds("1", database, 0), lambda change: iter([layout]))
+    writer = RowWriter(ChangeIds(server, database, 0), lambda change: iter([layout]))
     writer.render_context = canonical_context
     with closing(connect_destination(config)) as connection:
         with connection, connection.cursor() as cursor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import select
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -181,16 +180,28 @@ def test_nothing_of_a_large_transaction_is_to_be_seen_before_all_of_it(
 def test_a_transaction_that_waits_for_its_rest_is_not_ended_by_the_destination(
     destination: Any, sink: PostgresSink, observer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sink_module, "_TOUCH", 0.05)
-    with destination, destination.cursor() as cursor:
-        cursor.execute("SET idle_in_transaction_session_timeout = '400ms'")
+    """Each query begins the server's idle_in_transaction_session_timeout anew."""
+    given: list[int] = []
+
+    def touch() -> None:
+        given.append(destination.info.transaction_status)
+        give_sign()
+
+    give_sign = sink._writer.touch
+    monkeypatch.setattr(sink._writer, "touch", touch)
+    sink.keep_alive()
+    assert given == [], "nothing waits"
     for number in range(50):
         sink.add(pending(32, b"%d" % number * 100, number))
     sink.settle()
-    assert destination.info.transaction_status == psycopg2.extensions.TRANSACTION_STATUS_INTRANS
-    for _ in range(80):
+    monkeypatch.setattr(sink_module, "_TOUCH", 0.0)
+    for _ in range(2):
         sink.keep_alive()
-        time.sleep(0.01)
+    monkeypatch.setattr(sink_module, "_TOUCH", float("inf"))
+    for _ in range(3):
+        sink.keep_alive()
+    assert len(given) == 3, "at each call, then once until the pause is over"
+    assert set(given) == {psycopg2.extensions.TRANSACTION_STATUS_INTRANS}
     sink.end(40, NOVEMBER)
     sink.send()
     sink.settle()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -108,10 +107,7 @@ def test_messages_of_other_subjects_stop_nobody(queued: QueuedPipeline, log_clus
         for _ in range(2):
             divided.trail.write(10)
             assert divided.publish() == 10
-            since = time.monotonic()
             assert divided.consume("log") + divided.consume("second") == 10
-            # Nothing is waited for that does not come.
-            assert time.monotonic() - since < 10
         divided.catch_up()
         until(lambda: queued.server.messages() == len(ODD))
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Any
+from uuid import UUID
 
 from bemi_django.log.lossless_json import Number, dumps, loads
 from bemi_django.log.printing import interval, json_text, range_text
@@ -25,6 +26,7 @@ _EXPRESSIONS = ("resolve_expression", "__clause_element__", "self_group")
 #: The text of a key that is a bigint, without zeros in front, and the first number with more digits.
 _KEY = re.compile("-?[1-9][0-9]{0,18}|0")
 _LEAST_LONG_KEY = 10**19
+_UUID = re.compile("[0-9A-Fa-f]{8}(?:-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}")
 _BOUNDS = ("lower", "upper", "lower_inc", "upper_inc", "isempty")
 
 
@@ -46,10 +48,14 @@ def contained_in_context(values: Mapping[str, Any]) -> list[str]:
 def contained_user(user: Any) -> list[str]:
     """Return the texts of which a context contains one if a user made the change, for ``jsonb @>``.
 
-    A key that is a number in the context may be a text where it is asked for, and the other way round.
+    A key that is a number in the context may be a text where it is asked for, and the other way round; a UUID
+    may be written in another way.
     """
     texts = contained_in_context({"user_id": user})
     said = _said(user)
+    if isinstance(said, str) and _UUID.fullmatch(said):
+        # A field takes one without hyphens, or in capital letters.
+        return list(dict.fromkeys([*texts, contained({"user_id": str(UUID(said))})]))
     if isinstance(said, str) and _KEY.fullmatch(said):
         return [*texts, contained({"user_id": int(said)})]
     is_number = isinstance(said, int) and not isinstance(said, bool) and abs(said) < _LEAST_LONG_KEY

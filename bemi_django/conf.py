@@ -14,7 +14,7 @@ from django.utils.module_loading import import_string
 
 from bemi_django import destinations
 from bemi_django.declarations import declarations
-from bemi_django.secrecy.hidden import with_hidden
+from bemi_django.secrecy.hidden import HiddenText, with_hidden
 from bemi_django.setting_values import patterns
 from bemi_django.wire import table_name
 from bemi_django.wire.defaults import BOOKKEEPING, LARGEST_DEAD_LETTER, PUBLICATION, TABLE, all_excluded
@@ -114,12 +114,12 @@ def largest_dead_letter() -> int:
 
 def archive() -> str:
     """Return ``BEMI_ARCHIVE``: the directory or address of the archive, or an empty string."""
-    return str(getattr(settings, "BEMI_ARCHIVE", None) or "")
+    return HiddenText(getattr(settings, "BEMI_ARCHIVE", None) or "")
 
 
 def metrics_token() -> str:
     """Return ``BEMI_METRICS_TOKEN``: the bearer token for the metrics of the site, or an empty string."""
-    return cast(str, getattr(settings, "BEMI_METRICS_TOKEN", ""))
+    return HiddenText(getattr(settings, "BEMI_METRICS_TOKEN", None) or "")
 
 
 def as_of_patience() -> float:

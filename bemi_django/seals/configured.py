@@ -8,6 +8,8 @@ from typing import Any
 
 from django.conf import settings
 
+from bemi_django.secrecy.hidden import HiddenText
+
 #: The longest time between two anchors, in seconds: 30 years, for which a thread can still wait.
 _LONGEST = 10**9
 
@@ -30,7 +32,8 @@ def anchors() -> list[str]:
     given: Sequence[Any] = (value,) if isinstance(value, (str, PathLike)) else value
     if not isinstance(given, (list, tuple)) or not all(isinstance(one, (str, PathLike)) for one in given):
         raise ValueError("BEMI_ANCHORS is not a list of paths and addresses")
-    places = [fspath(one) for one in given]
+    # The address of a webhook may hold a token.
+    places: list[str] = [HiddenText(fspath(one)) for one in given]
     if not all(places):
         raise ValueError("BEMI_ANCHORS has an empty address")
     return places

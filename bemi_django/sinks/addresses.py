@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from bemi_django.exceptions import ReplicationError
 from bemi_django.ingest.config import Export
+from bemi_django.secrecy.hidden import HiddenText
 from bemi_django.sinks.json_lines import JsonLinesFile
 from bemi_django.sinks.standard_output import OutputPipe, StandardOutput
 from bemi_django.wire import queue_address
@@ -99,7 +100,8 @@ def _receiver(url: str) -> ExportAddress:
     name = f"{parts.scheme}://{parts.hostname}"
     refusals = receiver.Refusals()
     export = Export(name, lambda slot: receiver.Receiver(url, name, slot, refusals))
-    return ExportAddress("webhook", f"{name}:{parts.port}{parts.path}", export, is_shared=True)
+    identity = HiddenText(f"{name}:{parts.port}{parts.path}")
+    return ExportAddress("webhook", identity, export, is_shared=True)
 
 
 def _parquet(url: str) -> ExportAddress:

@@ -14,7 +14,9 @@ from bemi_django.erasure.plan import ErasurePlan
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.stitching.provenance import Provenance
 from bemi_django.ingest.stitching.signatures import Signatures
+from bemi_django.seals import configured
 from bemi_django.secrecy.hidden import HiddenBytes, HiddenText
+from bemi_django.sinks import addresses
 from bemi_django.wire import queue_address
 
 MARK = "zqHidden-0123456789"
@@ -23,6 +25,8 @@ MARK = "zqHidden-0123456789"
 def test_nothing_that_holds_them_shows_them(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.BEMI_MASK_KEY = settings.BEMI_ENCRYPTION_KEY = MARK
     settings.BEMI_CONTEXT_KEYS = [MARK.encode(), lambda: MARK]
+    settings.BEMI_ARCHIVE, settings.BEMI_METRICS_TOKEN = f"s3://user:{MARK}@shop/archive", MARK
+    settings.BEMI_ANCHORS = [f"https://example.org/?token={MARK}"]
     given = {"password": MARK, "sslpassword": MARK, "user": "shop"}
     monkeypatch.setattr(type(connections["default"]), "get_connection_params", lambda wrapper: given)
     parameters = conf.connection_parameters("default")
@@ -45,6 +49,10 @@ def test_nothing_that_holds_them_shows_them(settings: Any, monkeypatch: pytest.M
         mask_rules.configured_masks().encryption_keys,
         MasterKeys(rules.encryption_keys),
         vars(rules),
+        conf.archive(),
+        conf.metrics_token(),
+        configured.anchors(),
+        addresses.parse(f"https://example.org/{MARK}"),
     ]
     for each in held:
         assert MARK not in repr(each) and MARK not in f"{each!r}"

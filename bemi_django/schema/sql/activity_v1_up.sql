@@ -235,7 +235,8 @@ CREATE TRIGGER _bemi_take BEFORE INSERT ON _bemi.activity_entries FOR EACH ROW E
 -- A session may turn other triggers off.
 ALTER TABLE _bemi.activity_entries ENABLE ALWAYS TRIGGER _bemi_take;
 
--- Count all changes of the days (UTC) of a period anew, with the rights of the log's owner and in READ COMMITTED.
+-- Count all changes of the days (UTC) of a period anew, with the rights of the log's owner and in READ COMMITTED. A month whose
+-- partition was detached or dropped by hand keeps its numbers, which are all that is known of it.
 CREATE FUNCTION _bemi.recount_v1(first timestamptz, last timestamptz) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -248,14 +249,22 @@ DECLARE
     hour timestamptz := date_trunc('day', first);
     next constant timestamptz := date_trunc('day', last) + interval '1 day';
     first_month constant timestamptz := date_trunc('month', first);
+    gone constant timestamptz[] := ARRAY(
+        SELECT m.first FROM generate_series(first_month, last, interval '1 month') m (first)
+        WHERE m.first NOT IN (SELECT p.first FROM _bemi.months_v1() p WHERE p.first IS NOT NULL));
     entries jsonb;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_transaction_state', MESSAGE = 'Changes are counted in READ COMMITTED';
     END IF;
     PERFORM _bemi.share_activity_v1(hour, next, false);
-    DELETE FROM _bemi.activity a WHERE a.moment >= hour AND a.moment < next AND a.unit <> 'month';
+    DELETE FROM _bemi.activity a
+    WHERE a.moment >= hour AND a.moment < next AND a.unit <> 'month' AND date_trunc('month', a.moment) <> ALL (gone);
     WHILE hour < next LOOP
+        IF date_trunc('month', hour) = ANY (gone) THEN
+            hour := date_trunc('month', hour) + interval '1 month';
+            CONTINUE;
+        END IF;
         EXECUTE format($query$
             SELECT jsonb_agg(to_jsonb(g)) FROM (
                 SELECT $3 AS hour, c.database, c.schema, n.kind, n.name, n.detail, count(*) AS changes,
@@ -271,7 +280,8 @@ BEGIN
         hour := hour + interval '1 hour';
     END LOOP;
     -- A month has days that were not counted anew.
-    DELETE FROM _bemi.activity a WHERE a.unit = 'month' AND a.moment >= first_month AND a.moment < next;
+    DELETE FROM _bemi.activity a
+    WHERE a.unit = 'month' AND a.moment >= first_month AND a.moment < next AND a.moment <> ALL (gone);
     INSERT INTO _bemi.activity (kind, unit, moment, database, schema, name, detail, changes)
     SELECT m.kind, 'month', m.month, m.database, m.schema, CASE WHEN m.is_rest THEN '' ELSE m.name END,
            CASE WHEN m.is_rest THEN '' ELSE m.detail END, sum(m.changes)
@@ -285,6 +295,7 @@ BEGIN
             FROM _bemi.activity a
             WHERE a.unit = 'day' AND a.moment >= first_month
                 AND a.moment < date_trunc('month', next - interval '1 day') + interval '1 month'
+                AND date_trunc('month', a.moment) <> ALL (gone)
             GROUP BY 1, 2, 3, 4, 5, 6
         ) d
     ) m

@@ -102,7 +102,12 @@ SELECT m.database, m.schema, m."table", m.month, true, m.changes, coalesce(n.id,
        least(m.next - interval '1 microsecond', e.committed_at), coalesce(n.transaction_id, 9223372036854775807),
        false
 FROM _bemi.lost_months m
-LEFT JOIN LATERAL _bemi.next_change_v1(m.database, m.next) n ON true
+-- Asked for once, and not for each table of a month.
+LEFT JOIN (
+    SELECT d.database, d.next, f.id, f.transaction_id
+    FROM (SELECT DISTINCT l.database, l.next FROM _bemi.lost_months l WHERE NOT l.is_noted) d
+    CROSS JOIN LATERAL _bemi.next_change_v1(d.database, d.next) f
+) n ON n.database = m.database AND n.next = m.next
 CROSS JOIN LATERAL (
     SELECT coalesce(max(_bemi.bound_v1(_bemi.sequence_v1(coalesce(h.number, 0), k.lsn))::text), repeat('0', 32))::uuid AS last,
            max(k.committed_at) AS committed_at

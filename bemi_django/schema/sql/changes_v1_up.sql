@@ -267,7 +267,11 @@ DECLARE
     tries integer := 0;
     failures integer := 0;
 BEGIN
-    SELECT n.nspname AS schema, c.relname AS name, pg_get_userbyid(c.relowner) AS owner
+    SELECT n.nspname AS schema, c.relname AS name, pg_get_userbyid(c.relowner) AS owner,
+           -- Where the log was moved to, as a partition would be made there that is not attached afterwards.
+           concat((SELECT format(' USING %I', a.amname) FROM pg_am a WHERE a.oid = c.relam),
+                  (SELECT format(' TABLESPACE %I', t.spcname) FROM pg_tablespace t
+                   WHERE t.oid = c.reltablespace AND has_tablespace_privilege(t.oid, 'CREATE'))) AS storage
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = log INTO place;
     IF place.owner IS DISTINCT FROM current_user THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = format(
@@ -315,7 +319,7 @@ BEGIN
         BEGIN
             -- Somebody may take it in a transaction that does not end.
             PERFORM set_config('lock_timeout', least(nullif(patience, 0), 1000)::text, true);
-            EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING ALL)', made, log);
+            EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING ALL)%s', made, log, place.storage);
             PERFORM set_config('lock_timeout', patience::text, true);
             EXIT;
         EXCEPTION WHEN lock_not_available OR duplicate_table OR duplicate_object OR unique_violation THEN

@@ -113,7 +113,20 @@ def test_a_locked_log_delays_only_the_next_month(
     assert not [line for line in caplog.messages if "trying again" in line]
 
 
-def test_a_month_that_was_dropped_is_made_again(trail: LoadPipeline) -> None:
+@pytest.fixture
+def elsewhere(trail: LoadPipeline) -> Iterator[str]:
+    """Move the log, but none of its months, to another tablespace."""
+    name = "elsewhere"
+    trail.log.run("SET allow_in_place_tablespaces = on")
+    trail.log.run(f"CREATE TABLESPACE {name} LOCATION ''")
+    trail.log.run(f"ALTER TABLE changes SET TABLESPACE {name}")
+    yield name
+    trail.log.run("ALTER TABLE changes SET TABLESPACE pg_default")
+    trail.log.run(f"ALTER TABLE ALL IN TABLESPACE {name} SET TABLESPACE pg_default")
+    trail.log.run(f"DROP TABLESPACE {name}")
+
+
+def test_a_month_that_was_dropped_is_made_again_where_the_log_is(trail: LoadPipeline, elsewhere: str) -> None:
     with trail.worker():
         trail.write()
         trail.catch_up()
@@ -121,6 +134,9 @@ def test_a_month_that_was_dropped_is_made_again(trail: LoadPipeline) -> None:
         trail.write()
         until(trail.logged)
     assert trail.logged() == [2]
+    places = """SELECT DISTINCT t.spcname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    LEFT JOIN pg_tablespace t ON t.oid = c.reltablespace WHERE i.inhparent = 'changes'::regclass"""
+    assert trail.log.run(places) == [(elsewhere,)]
 
 
 def test_a_gap_is_recorded_in_a_month_that_is_not_there(trail: LoadPipeline) -> None:

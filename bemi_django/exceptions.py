@@ -206,4 +206,11 @@ def first_line(error: BaseException) -> str:
         The first line; further lines may hold values of rows. The name of the class if there is no message.
     """
     lines = str(error).strip().splitlines()
-    return " ".join(lines[0].split()) if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    line = " ".join(lines[0].split())
+    for found in (error, error.__cause__):
+        # psycopg2 takes it off where it is English.
+        if severity := getattr(getattr(found, "diag", None), "severity", None):
+            line = line.removeprefix(f"{severity}: ")
+    return line

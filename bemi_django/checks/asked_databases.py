@@ -11,7 +11,7 @@ from django.db import DatabaseError
 
 from bemi_django.checks.databases import check_databases
 from bemi_django.checks.types import check_types
-from bemi_django.exceptions import first_line
+from bemi_django.status.refused_databases import explained
 from bemi_django.status.time_limits import is_given_up, time_limits
 
 
@@ -44,7 +44,7 @@ def _of_one(alias: str) -> list[CheckMessage]:
         with time_limits(alias, "5min"):
             return check_databases([alias])
     except DatabaseError as error:
-        message = f"{alias!r} cannot be checked: {first_line(error)}"
+        message = f"{alias!r} cannot be checked: {explained(error, [alias])}"
         hint = "Run this where its server can be reached, as the owner of the schema _bemi."
         if is_given_up(error):
             hint = "Another session holds a lock (see pg_locks): run this again when it has ended."

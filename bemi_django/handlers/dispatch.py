@@ -18,7 +18,8 @@ from bemi_django.handlers.loop_thread import LoopInThread
 from bemi_django.handlers.registry import Handler
 from bemi_django.handlers.rhythm import Rhythm
 from bemi_django.handlers.standing import COUNT_TO, RetriedDeliveries, Standing
-from bemi_django.ingest.error_advice import is_lasting_state, of_connection
+from bemi_django.ingest.error_advice import is_lasting_state, of_connection, told
+from bemi_django.ingest.refusal import with_state
 from bemi_django.ingest.timeouts import Timeouts
 from bemi_django.models import Undelivered
 
@@ -169,7 +170,7 @@ class Dispatcher(LoopInThread):
         refused = self._refusal(error)
         if refused is not None or is_final:
             raise refused or error
-        logger.warning("%s; trying again in %.1f s", first_line(error), pause)
+        logger.warning("%s; trying again in %.1f s", told(error), pause)
         refresh_connections()
         self._stop.wait(pause)
 
@@ -188,7 +189,8 @@ class Dispatcher(LoopInThread):
                 "run the SQL that 'manage.py bemi grants --handlers ROLE' prints, or 'bemi run --no-handlers'"
             )
             return Refused(f"{first_line(error)}: {remedy}")
-        return of_connection(error, conf.connection_parameters(destination))
+        parameters = conf.connection_parameters(destination)
+        return of_connection(with_state(error, parameters), parameters)
 
     def _tell(self) -> None:
         """Log what was done since the last line, at most once a second."""

@@ -7,7 +7,7 @@ import random
 import threading
 import time
 
-from bemi_django.exceptions import first_line
+from bemi_django.ingest.error_advice import told
 from bemi_django.ingest.progress import Progress
 from bemi_django.ingest.timeouts import Timeouts
 
@@ -40,7 +40,7 @@ class BackOff:
         if self._progress.total > self._total or self.began + self._timeouts.good < time.monotonic():
             self._pause = self._timeouts.first_pause
         self._progress.counts["sessions that failed"] += 1
-        logger.warning("%s; trying again in %.1f s", first_line(error), self._pause)
+        logger.warning("%s; trying again in %.1f s", told(error), self._pause)
         # Those that fail together should not come back together.
         self._stop.wait(self._pause * random.uniform(0.8, 1.2))
         self._pause = min(self._pause * 2, self._timeouts.longest_pause)

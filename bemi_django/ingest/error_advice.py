@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import psycopg2
@@ -20,6 +21,7 @@ from bemi_django.exceptions import (
     Superseded,
     Unsendable,
     first_line,
+    sqlstate_of,
 )
 from bemi_django.schema import installed
 from bemi_django.schema.sql import quote
@@ -33,36 +35,60 @@ _NO_RIGHT, _NOT_SUPPORTED = "42501", "0A000"
 _NOT_OF_A_MESSAGE = ("08", "25", "28", "3D", "40", "42", "53", "55", "57", "58")
 _UNKNOWN = ("42P01", "42703", "42883")
 
-# libpq has no SQLSTATE for a refused connection, only the server's words. What to do about them:
-_ADVICE = {
-    "wal ?sender": "run as superuser: ALTER ROLE {role} REPLICATION (RDS: GRANT rds_replication TO {role})",
-    "password authentication failed|no password supplied": "correct USER and PASSWORD in DATABASES",
+# What to do about a server that refuses a connection.
+_REFUSALS = {
+    "28P01": "correct USER and PASSWORD in DATABASES",
+    "28": "give {role} LOGIN (CREATE ROLE or ALTER ROLE) and a line of pg_hba.conf",
+    "3D": "create the database, or correct NAME in DATABASES",
+    "42501": "run as its owner: GRANT CONNECT ON DATABASE {database} TO {role}",
+    "42": "correct OPTIONS in DATABASES",
+}
+_NO_REPLICATION = "run as superuser: ALTER ROLE {role} REPLICATION (RDS: GRANT rds_replication TO {role})"
+# One SQLSTATE has several reasons: they are told apart where the server speaks English.
+_WORDS_OF_REFUSALS = {
     r"pg_hba\.conf": "let {role} in with a line of pg_hba.conf, then reload the server's configuration",
     "not permitted to log in": "run as superuser: ALTER ROLE {role} LOGIN",
-    "permission denied for database": "run as its owner: GRANT CONNECT ON DATABASE {database} TO {role}",
     'role ".*" does not exist': "create the role, or correct USER in DATABASES",
-    'database ".*" does not exist': "create the database, or correct NAME in DATABASES",
+}
+# libpq's own words, which are English in every locale: Python leaves that of messages alone.
+_WORDS_OF_LIBPQ = {
+    "no password supplied": "correct USER and PASSWORD in DATABASES",
     "invalid connection option|does not exist": "correct OPTIONS in DATABASES",
+}
+_CERTIFICATE = "renew the certificate, or correct sslrootcert, sslcert and sslkey in OPTIONS of DATABASES"
+# What to do about errors of a server that pass as soon as somebody does it, by SQLSTATE or its class.
+_REMEDIES = {
+    "25006": "turn off default_transaction_read_only of the role or the database, if its server has room",
+    "53100": "free space on the disk of the server",
+    "53200": "the server has no memory left: lower work_mem or max_connections, or give it more",
+    "53300": (
+        "end connections that nobody needs, or raise max_connections (for the stream max_wal_senders, and "
+        "CONNECTION LIMIT where the role or the database has one)"
+    ),
+    "55000": "see the server's log, and whether the database accepts connections (ALLOW_CONNECTIONS)",
+    "57P": "see whether the server is running, and what its log says",
+    "58": "see the server's log: it cannot read or write its files",
+    "XX00": "see the server's log: if it names damaged data, check its storage and its indexes (amcheck)",
 }
 # The rights that the worker needs on our objects.
 _RIGHTS = {
-    "table checkpoint": "SELECT, INSERT, UPDATE ON _bemi.checkpoint",
-    "table dead_letters": "INSERT ON _bemi.dead_letters",
-    "table activity_entries": "INSERT ON _bemi.activity_entries",
-    "table lanes": "SELECT, INSERT, UPDATE, DELETE ON _bemi.lanes",
-    "table histories": "SELECT, INSERT ON _bemi.histories",
-    "table relations": "SELECT ON _bemi.relations",
-    "table baselines": "SELECT ON _bemi.baselines",
-    "table baseline_rows": "SELECT ON _bemi.baseline_rows",
-    "table accepted": "SELECT, INSERT ON _bemi.accepted",
-    "table chains": "SELECT ON _bemi.chains",
-    "table subject_keys": "SELECT, INSERT ON _bemi.subject_keys",
-    "view incomplete": "SELECT ON _bemi.incomplete",
-    "view lost_months": "SELECT ON _bemi.lost_months",
-    "table verifications": "SELECT, INSERT, UPDATE, DELETE ON _bemi.verifications",
-    "table verified": "SELECT, INSERT, UPDATE, DELETE ON _bemi.verified",
-    "table omitted_columns": "SELECT, INSERT, UPDATE ON _bemi.omitted_columns",
-    "table omitted_changes": "SELECT, INSERT, UPDATE ON _bemi.omitted_changes",
+    "checkpoint": "SELECT, INSERT, UPDATE ON _bemi.checkpoint",
+    "dead_letters": "INSERT ON _bemi.dead_letters",
+    "activity_entries": "INSERT ON _bemi.activity_entries",
+    "lanes": "SELECT, INSERT, UPDATE, DELETE ON _bemi.lanes",
+    "histories": "SELECT, INSERT ON _bemi.histories",
+    "relations": "SELECT ON _bemi.relations",
+    "baselines": "SELECT ON _bemi.baselines",
+    "baseline_rows": "SELECT ON _bemi.baseline_rows",
+    "accepted": "SELECT, INSERT ON _bemi.accepted",
+    "chains": "SELECT ON _bemi.chains",
+    "subject_keys": "SELECT, INSERT ON _bemi.subject_keys",
+    "incomplete": "SELECT ON _bemi.incomplete",
+    "lost_months": "SELECT ON _bemi.lost_months",
+    "verifications": "SELECT, INSERT, UPDATE, DELETE ON _bemi.verifications",
+    "verified": "SELECT, INSERT, UPDATE, DELETE ON _bemi.verified",
+    "omitted_columns": "SELECT, INSERT, UPDATE ON _bemi.omitted_columns",
+    "omitted_changes": "SELECT, INSERT, UPDATE ON _bemi.omitted_changes",
 }
 
 
@@ -105,18 +131,27 @@ def of_connection(error: Exception, parameters: dict[str, Any]) -> Refused | Non
     """Return the advice for a connection that failed, or None if trying again may help.
 
     Args:
-        error: What libpq raised.
+        error: What ``refusal.with_state()`` has made of the driver's error.
         parameters: The parameters of libpq that were used.
     """
+    state, lines = sqlstate_of(error), str(error).splitlines()
+    if state:
+        is_stream = state == _NO_RIGHT and "replication" in parameters
+        advice = _NO_REPLICATION if is_stream else _of_state(_REFUSALS, state)
+        words = _WORDS_OF_REFUSALS if advice and state[:2] == "28" else {}
+    else:
+        advice, words = "", _WORDS_OF_LIBPQ
+    said = first_line(error)
+    # There is a line for each address of the host; the refusal need not be in the first.
+    for pattern, of_words in words.items():
+        for line in lines:
+            if state != "28P01" and re.search(pattern, line, re.IGNORECASE):
+                said, advice = " ".join(line.split()), of_words
+    if not advice:
+        return None
     role = quoted(parameters.get("user") or "the_role")
     database = quoted(parameters.get("dbname") or "the_database")
-    # There is a line for each address of the host; the refusal need not be in the first.
-    lines = str(error).splitlines()
-    for pattern, advice in _ADVICE.items():
-        for line in lines:
-            if re.search(pattern, line, re.IGNORECASE):
-                return Refused(f"{' '.join(line.split())}: {advice.format(role=role, database=database)}")
-    return None
+    return Refused(f"{said}: {advice.format(role=role, database=database)}")
 
 
 def of_statement(error: psycopg2.Error) -> Refused | None:
@@ -128,10 +163,34 @@ def of_statement(error: psycopg2.Error) -> Refused | None:
         return Refused(f"{reason}: {_grant(error, reason)}")
     if error.pgcode in _UNKNOWN:
         return Refused(f"{reason}: run 'manage.py migrate bemi_django' (--database)")
-    if error.pgcode == _NOT_SUPPORTED and "row-level security" in reason:
+    # The place in the server's code, because its words may be in any language.
+    if error.pgcode == _NOT_SUPPORTED and error.diag.source_function == "DoCopy":
         log: str = getattr(error.cursor and error.cursor.connection, "log", "") or "changes"
         return Refused(f"{reason}: run as the owner: ALTER TABLE {log} DISABLE ROW LEVEL SECURITY")
     return Refused(reason)
+
+
+def told(error: BaseException) -> str:
+    """Return what an error says, in a line, and what to do about it if it passes when somebody does that."""
+    line = first_line(error)
+    if isinstance(error, BemiError):
+        return line
+    remedy = _of_state(_REMEDIES, sqlstate_of(error))
+    if not remedy and "certificate" in str(error):
+        remedy = _CERTIFICATE
+    return f"{line}: {remedy}" if remedy else line
+
+
+def _of_state(advice: Mapping[str, str], state: str) -> str:
+    """Return the advice for a SQLSTATE, or for the longest beginning of it that has one."""
+    return next((advice[state[:size]] for size in range(5, 1, -1) if state[:size] in advice), "")
+
+
+def names_in(text: str, names: Iterable[str]) -> list[str]:
+    """Return which names a message has, the longest first: names are the same in every language."""
+    edge = "[A-Za-z0-9_]"
+    found = (name for name in names if re.search(f"(?<!{edge}){re.escape(name)}(?!{edge})", text))
+    return sorted(found, key=len, reverse=True)
 
 
 def quoted(identifier: str) -> str:
@@ -142,10 +201,7 @@ def quoted(identifier: str) -> str:
 
 
 def _grant(error: psycopg2.Error, reason: str) -> str:
-    denied = re.search(r"permission denied for (\w+ .+)$", reason)
-    right = _right(error, denied[1]) if denied else None
-    if right is None and (schema := re.search(r"permission denied for schema (\S+)", reason)):
-        right = f"USAGE ON SCHEMA {schema[1]}"
+    right = _right(error, reason)
     if right is None or error.cursor is None:
         return "grant it to the worker's role"
     connection = error.cursor.connection
@@ -156,11 +212,17 @@ def _grant(error: psycopg2.Error, reason: str) -> str:
     return f"run as the owner in {quoted(database)}: GRANT {right} TO {quoted(role)}"
 
 
-def _right(error: psycopg2.Error, what: str) -> str | None:
+def _right(error: psycopg2.Error, reason: str) -> str | None:
+    """Return the right that a message is about: it names one object."""
+    if ours := re.search(r"(?a:\b\w+_v\d+\b)", reason):
+        return f"EXECUTE ON FUNCTION _bemi.{ours[0]}"
+    if names_in(reason, ["_bemi"]):
+        return "USAGE ON SCHEMA _bemi"
     # A connection to the log knows its name.
-    log: str = getattr(error.cursor and error.cursor.connection, "log", "")
-    if log and what == f"table {(name := installed.parts(log)).name}":
-        return f"INSERT ON {quoted(name.name) if name.schema == 'public' else log}"
-    if ours := re.fullmatch(r"function (\w+_v\d+)", what):
-        return f"EXECUTE ON FUNCTION _bemi.{ours[1]}"
-    return _RIGHTS.get(what)
+    if log := getattr(error.cursor and error.cursor.connection, "log", ""):
+        name = installed.parts(log)
+        if names_in(reason, [name.name]):
+            return f"INSERT ON {quoted(name.name) if name.schema == 'public' else log}"
+        if name.schema and names_in(reason, [name.schema]):
+            return f"USAGE ON SCHEMA {quoted(name.schema)}"
+    return next((_RIGHTS[name] for name in names_in(reason, _RIGHTS)), None)

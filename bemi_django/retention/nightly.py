@@ -13,7 +13,8 @@ from django.db import DatabaseError, connections
 from django.utils import timezone
 
 from bemi_django import conf
-from bemi_django.exceptions import BemiError, first_line
+from bemi_django.exceptions import BemiError
+from bemi_django.ingest.error_advice import told
 from bemi_django.retention import configured
 from bemi_django.retention.clocks import ClockWatch
 from bemi_django.retention.periods import time_of_day
@@ -86,7 +87,7 @@ def prune_once(who: Mapping[str, Any], stopping: threading.Event, clock: ClockWa
                 return False
         found = prune(alias, who, stopping.is_set, may_change_rules=False)
     except (BemiError, DatabaseError) as error:
-        logger.warning("the log was not pruned: %s", first_line(error))
+        logger.warning("the log was not pruned: %s", told(error))
         return False
     except Exception as error:
         # Only the class: the message may contain values of rows. The next night tries again.

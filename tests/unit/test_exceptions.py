@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from bemi_django import exceptions
@@ -63,6 +65,13 @@ def test_a_server_that_cannot_be_reached_is_away(sqlstate: str | None, is_away: 
 def test_only_the_first_line_of_a_message_is_logged() -> None:
     assert exceptions.first_line(DriverError()) == "first"
     assert exceptions.first_line(ValueError()) == "ValueError"
+
+
+def test_a_message_is_logged_without_its_severity_in_the_language_of_the_server() -> None:
+    error = ValueError("ERREUR:  droit refus\u00e9\n")
+    error.__cause__ = DriverError()
+    error.__cause__.diag = SimpleNamespace(severity="ERREUR")  # type: ignore[attr-defined]
+    assert exceptions.first_line(error) == "droit refus\u00e9"
 
 
 def test_a_log_without_a_slot_says_what_to_run() -> None:

@@ -14,6 +14,7 @@ from bemi_django.exceptions import NotInstalled, SinkUnavailable
 from bemi_django.ingest import error_advice
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.protocol import names
+from bemi_django.ingest.refusal import with_state
 from bemi_django.ingest.stream.source import SlotSource
 from bemi_django.ingest.stream.watchdog import WatchedConnection
 from bemi_django.schema import installed
@@ -123,7 +124,9 @@ def connect_stream(config: WorkerConfig, server_encoding: str, silence: float) -
     # SQL_ASCII holds any bytes. It is not converted, or the server would stop at those that are not text.
     encoding = _ANY_BYTES if server_encoding == _ANY_BYTES else "UTF8"
     source: SlotSource = _connect(
-        lambda **given: SlotSource(given, silence), lambda: _source_parameters(config, encoding)
+        lambda **given: SlotSource(given, silence),
+        lambda: _source_parameters(config, encoding),
+        replication="database",
     )
     return source
 
@@ -216,13 +219,14 @@ def _source_parameters(config: WorkerConfig, encoding: str) -> dict[str, Any]:
     return {**source, "options": options, "client_encoding": encoding}
 
 
-def _connect(connect: Callable[..., Any], ask: Callable[[], dict[str, Any]]) -> Any:
+def _connect(connect: Callable[..., Any], ask: Callable[[], dict[str, Any]], **kind: str) -> Any:
     parameters = ask()
     try:
         return connect(**{"connect_timeout": _CONNECT_SECONDS, **parameters})
-    except psycopg2.Error as error:
-        refused = error_advice.of_connection(error, parameters)
+    except (psycopg2.Error, UnicodeDecodeError) as error:
+        found = with_state(error, {**parameters, **kind})
+        refused = error_advice.of_connection(found, {**parameters, **kind})
         # A token that has just been renewed: trying again with the new one helps.
         if refused is None or ask() != parameters:
-            raise
+            raise found from error
         raise refused from error

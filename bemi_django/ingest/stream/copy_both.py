@@ -12,10 +12,8 @@ from functools import cache
 from typing import Any
 
 import psycopg2
-import psycopg2.errors
-from psycopg2 import _psycopg
 
-from bemi_django.exceptions import ReplicationError
+from bemi_django.ingest.libpq import error_of, library
 
 _FATAL_ERROR = 7
 _SQLSTATE = ord("C")
@@ -31,7 +29,7 @@ class CopyBoth:
     """
 
     def __init__(self, connection: Any) -> None:
-        self._libpq = _libpq()
+        self._libpq = library()
         # Keeps the connection alive for as long as its pointer is used.
         self._connection = connection
         self._pointer = ctypes.c_void_p(connection.pgconn_ptr)
@@ -91,20 +89,9 @@ class CopyBoth:
             if not state:
                 # libpq's own words about a connection that was lost.
                 return psycopg2.OperationalError(_text(self._libpq.PQresultErrorMessage(result)))
-            return _error_of(_text(state), _text(self._libpq.PQresultErrorField(result, _PRIMARY_MESSAGE)))
+            return error_of(_text(state), _text(self._libpq.PQresultErrorField(result, _PRIMARY_MESSAGE)))
         finally:
             self._libpq.PQclear(result)
-
-
-def _error_of(state: str, message: str) -> psycopg2.Error:
-    """Return the error that psycopg2 would raise for the server's."""
-    try:
-        error: psycopg2.Error = psycopg2.errors.lookup(state)(message)
-    except KeyError:
-        error = psycopg2.DatabaseError(message)
-    # Its attributes are read-only, but for this way, by which it is unpickled.
-    error.__setstate__({"pgcode": state, "pgerror": message})
-    return error
 
 
 def _text(value: bytes | None) -> str:
@@ -118,36 +105,3 @@ def _copy() -> Callable[[ctypes.c_void_p, ctypes.c_ssize_t], bytes]:
     copy: Any = ctypes.pythonapi["PyBytes_FromStringAndSize"]
     copy.restype = ctypes.py_object
     return copy  # type: ignore[no-any-return]
-
-
-@cache
-def _libpq() -> Any:
-    """Load the libpq that psycopg2 is linked with: another libpq cannot use its connections."""
-    # Without releasing the interpreter's lock: what is called for each message does not wait.
-    library = ctypes.PyDLL(_psycopg.__file__)
-    connection, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
-    signatures = {
-        # Called for each message, with values of these types that need no conversion.
-        "PQgetCopyData": (number, None),
-        "PQfreemem": (None, None),
-        "PQconsumeInput": (number, [connection]),
-        "PQsetnonblocking": (number, [connection, number]),
-        "PQputCopyData": (number, [connection, text, number]),
-        "PQflush": (number, [connection]),
-        "PQgetResult": (ctypes.c_void_p, [connection]),
-        "PQresultStatus": (number, [ctypes.c_void_p]),
-        "PQresultErrorField": (text, [ctypes.c_void_p, number]),
-        "PQresultErrorMessage": (text, [ctypes.c_void_p]),
-        "PQclear": (None, [ctypes.c_void_p]),
-        "PQerrorMessage": (text, [connection]),
-    }
-    try:
-        for name, (result, arguments) in signatures.items():
-            function = getattr(library, name)
-            function.restype, function.argtypes = result, arguments
-    except AttributeError as error:
-        raise ReplicationError(
-            "psycopg2 does not give access to its libpq: install psycopg2-binary, or build psycopg2 "
-            "against a shared libpq"
-        ) from error
-    return library

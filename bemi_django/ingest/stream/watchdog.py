@@ -13,6 +13,8 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_ACTIVE
 
+from bemi_django.exceptions import Refused, sqlstate_of
+
 #: Looks at a connection in the time after which its server is asked.
 _LOOKS = 3
 #: Seconds after which a question is not answered.
@@ -130,7 +132,7 @@ class Watchdog(threading.Thread):
         except Exception as error:
             # Too many connections, for example: that is an answer as well. Parameters may be computed by code
             # of the application, which raises anything.
-            return object() if "FATAL" in str(error) else None
+            return object() if isinstance(error, Refused) or sqlstate_of(error) else None
         if found is None:
             return None
         is_working, *sign = found

@@ -12,7 +12,7 @@ from django.db import DatabaseError, connections
 
 from bemi_django import conf, destinations
 from bemi_django.alerts import configured as alerts
-from bemi_django.exceptions import BemiError, IsStandby, NotInstalled, first_line, sqlstate_of
+from bemi_django.exceptions import BemiError, NotInstalled, first_line
 from bemi_django.management import (
     doctor_command,
     install_command,
@@ -27,11 +27,11 @@ from bemi_django.management.arguments import add_subcommands
 from bemi_django.management.baseline import baseline_command, restore_command
 from bemi_django.management.erasure import erase_command, rewrap_command, subject_command
 from bemi_django.management.output.closed_output import ended_with
+from bemi_django.management.output.error_texts import told_of_command
 from bemi_django.management.output.log_output import VisibleOutput
 from bemi_django.management.reading import as_of_command, blame_command
 from bemi_django.management.retention import convert_command, prune_command
 from bemi_django.management.subcommand import CHOSEN_LOG, INTERRUPTED, require_text
-from bemi_django.management.unreadable_names import remedy
 from bemi_django.management.worker import (
     consume_command,
     handlers_command,
@@ -42,52 +42,16 @@ from bemi_django.management.worker import (
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.management.worker.stop_signals import interruptible
 from bemi_django.retention import rules
-from bemi_django.schema import grants, installed, sql
+from bemi_django.schema import grants
 from bemi_django.schema.database_names import about
 from bemi_django.schema.django_commands import lost_objects
 from bemi_django.schema.sql import Installer
 
-# What a standby says: that it takes no writes, and that it writes no WAL.
-_READ_ONLY = ("25006", "55000")
-_NO_RIGHT = "42501"
-_NO_TEXT, _LOCKED, _CANCELED = "22021", "55P03", "57014"
-# A table, a column or a function that the database does not have.
-_UNKNOWN = ("42P01", "42703", "42883")
 #: What works on one log alone, and would do half of what is meant where there are several.
 _OF_ONE_LOG = (
     "archive", "convert", "erase", "handlers", "import", "prune", "restore-table", "retry-dead-letters",
     "rewrap-keys", "status", "subject", "verify",
 )  # fmt: skip
-
-
-def _told(error: Exception, database: str, subcommand: str) -> str:
-    """Return what an error says, and what to do about it where the server does not say that."""
-    state = sqlstate_of(error)
-    # A primary that is read-only has an administrator who made it so, and says so.
-    is_standby = state in _READ_ONLY and installed.is_standby(database)
-    line = first_line(IsStandby() if is_standby else error)
-    if state == _NO_RIGHT and line.split()[-1] in _ours():
-        return f"{line}: use its owner's role, or one that has what 'manage.py bemi grants' prints"
-    if state == _NO_TEXT:
-        return f"{line}: {remedy(database) or 'give names and arguments in UTF-8'}"
-    if state == _LOCKED:
-        return f"{line}: another session holds the lock (see pg_locks): try again when it has ended"
-    if state == _CANCELED and "timeout" in line:
-        return f"{line}: run it with PGOPTIONS='-c statement_timeout=0', or as a role without that limit"
-    if subcommand == "as-of" or isinstance(error, BemiError):
-        return line
-    if state in _UNKNOWN and lost_objects.are_lost(database):
-        return f"{line}: run {lost_objects.remedy(database)}"
-    if state in _UNKNOWN:
-        return f"{line}: if another version has installed the log, run 'manage.py migrate bemi_django'"
-    if state == _READ_ONLY[0] and not is_standby:
-        return f"{line}: turn off default_transaction_read_only of the role or database, if there is room"
-    return line
-
-
-def _ours() -> set[str]:
-    """Return the names of what the owner of the log may give rights to."""
-    return {*sql.names(), "_bemi", conf.table().name}
 
 
 class Command(BaseCommand):
@@ -139,8 +103,8 @@ class Command(BaseCommand):
             raise CommandError(f"a character has no form in {error.encoding}: {remedy}") from None
         except EOFError:
             raise CommandError("nothing was done: there was no answer to the question") from None
-        except (BemiError, DatabaseError, ImproperlyConfigured, psycopg2.Error) as error:
-            raise CommandError(about(database, _told(error, database, subcommand))) from error
+        except (BemiError, DatabaseError, ImproperlyConfigured, psycopg2.Error, UnicodeDecodeError) as error:
+            raise CommandError(about(database, told_of_command(error, database, subcommand))) from error
 
     def _missing(self, database: str, error: NotInstalled) -> str:
         aliases = dict.fromkeys((database, conf.destination())) if "django" in self.installers else ()

@@ -14,9 +14,10 @@ from django.db import DatabaseError, connections
 from bemi_django.baseline.baseline import BaselineOptions, baseline
 from bemi_django.baseline.baselined import Baselined
 from bemi_django.events.operator_context import operator_context
-from bemi_django.exceptions import BemiError, first_line
+from bemi_django.exceptions import BemiError
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.checkpoint import Checkpoints
+from bemi_django.ingest.error_advice import told
 from bemi_django.ingest.stream.connections import connect_destination
 from bemi_django.management.baseline.named_sink import sink_of
 from bemi_django.management.worker.configured_worker import worker_config
@@ -85,7 +86,7 @@ class _Recorder:
         try:
             return self._record()
         except (BemiError, DatabaseError, psycopg2.Error) as error:
-            self._tell(f"the baseline was interrupted, and will go on: {first_line(error)}")
+            self._tell(f"the baseline was interrupted, and will go on: {told(error)}")
             return False
         finally:
             # Those of the thread.

@@ -19,6 +19,7 @@ from bemi_django.events.operator_context import operator_context, record_sync
 from bemi_django.exceptions import first_line
 from bemi_django.handlers import MODULE
 from bemi_django.handlers.dispatch import Dispatcher
+from bemi_django.ingest.error_advice import told
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.management.output.log_output import log_to
 from bemi_django.management.worker.baseline_beside import recording_baseline
@@ -130,7 +131,7 @@ def _lines_of(done: Future[list[str]], database: str) -> list[str]:
     except Exception as error:
         if not database:
             raise
-        raise CommandError(f"{database}: {about(database, first_line(error))}") from error
+        raise CommandError(f"{database}: {about(database, told(error))}") from error
     return [f"{database}: {line}" if database else line for line in lines]
 
 

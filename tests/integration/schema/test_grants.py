@@ -7,6 +7,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime, timezone
+from itertools import cycle
 from typing import Any
 
 import psycopg2
@@ -33,6 +34,13 @@ from bemi_django.status.recording import read_recording
 from tests.support.polling import DEADLINE, until
 from tests.support.separate_roles import SLOT, django_as, grant, may, superuser
 
+#: What servers say, in several languages, of a right that a role does not have.
+DENIALS = (
+    "permission denied for {kind} {name}",
+    "keine Berechtigung f\u00fcr Tabelle {name}",
+    "\u30c6\u30fc\u30d6\u30eb{name}\u3078\u306e\u30a2\u30af\u30bb\u30b9\u304c\u62d2\u5426\u3055\u308c\u307e\u3057\u305f",
+)
+
 # It makes roles of its own.
 pytestmark = pytest.mark.administrator
 
@@ -54,9 +62,10 @@ WHERE o.pronamespace = '_bemi'::regnamespace AND a.grantee = 'bemi_worker'::regr
         cursor.execute(owned)
         rights = cursor.fetchall()
         assert {kind for kind, _name, _privilege in rights} == {"TABLE", "VIEW", "FUNCTION"}
+        languages = cycle(DENIALS)
         for kind, name, privilege in rights:
             name = name.partition("(")[0]
-            refusal = f"permission denied for {kind.lower()} {name.removeprefix('_bemi.')}"
+            refusal = next(languages).format(kind=kind.lower(), name=name.removeprefix("_bemi."))
             refuse = f"DO $$ BEGIN RAISE insufficient_privilege USING message = '{refusal}'; END $$"
             with closing(psycopg2.connect(**parameters)) as worker, worker.cursor() as asking:
                 with pytest.raises(psycopg2.Error) as raised:

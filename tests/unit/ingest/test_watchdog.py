@@ -10,6 +10,7 @@ import pytest
 from psycopg2.extensions import TRANSACTION_STATUS_ACTIVE
 
 from bemi_django.exceptions import Refused
+from bemi_django.ingest.libpq import error_of
 from bemi_django.ingest.stream.watchdog import Watchdog
 from tests.support.polling import DEADLINE
 
@@ -54,7 +55,7 @@ def test_a_server_that_cannot_be_asked_is_given_up(error: Exception) -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        psycopg2.OperationalError("FATAL:  sorry, too many clients already"),
+        error_of("53300", "sorry, too many clients already"),
         Refused('FATAL: password authentication failed for user "worker": correct USER'),
     ],
     ids=["too many connections", "refused"],

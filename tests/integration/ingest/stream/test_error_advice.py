@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote
 
+import psycopg2
 import pytest
 
-from bemi_django.exceptions import NotInstalled
+from bemi_django.exceptions import NotInstalled, first_line, sqlstate_of
+from bemi_django.ingest.error_advice import of_connection, told
+from bemi_django.ingest.refusal import with_state
 from tests.support.cluster import Cluster
 from tests.support.load_pipeline import LoadPipeline
 
@@ -104,6 +108,37 @@ def test_a_refusal_is_one_line_that_says_what_to_do(who: str, words: str, trail:
         (line,) = worker.errors.splitlines()
         assert line.startswith("CommandError: ") and words in line
         assert "Traceback" not in worker.out and "trying again" not in worker.out
+
+
+#: Who connects how, and with which SQLSTATE the server refuses that.
+REFUSALS: dict[str, dict[str, Any]] = {
+    "28P01": {"user": "plain", "password": "wrong"},
+    "28000": {"user": "asleep", "password": "p"},
+    "3D000": {"user": "plain", "password": "p", "dbname": "nowhere"},
+    "42501": {"user": "plain", "password": "p", "replication": "database"},
+    "42704": {"user": "plain", "password": "p", "options": "-c nothing=1"},
+    "53300": {"user": "asleep", "password": "p"},
+    "": {"user": "plain", "password": "p", "port": 1},
+}
+
+
+def test_a_refusal_is_known_by_its_sqlstate_whatever_the_server_says(trail: LoadPipeline) -> None:
+    """In a language that we do not know, and in an encoding that psycopg2 does not."""
+    said = "FATAL:  Zugriff f\u00fcr \u00bbplain\u00ab verweigert"
+    for state, given in REFUSALS.items():
+        if state == "53300":
+            trail.source.run("ALTER ROLE asleep LOGIN CONNECTION LIMIT 0")
+        parameters = {**trail.source.parameters, **given}
+        for raised in (
+            psycopg2.OperationalError(said),
+            UnicodeDecodeError("utf-8", said.encode("latin-1"), 14, 15, "invalid start byte"),
+        ):
+            error = with_state(raised, parameters)
+            assert sqlstate_of(error) == state and isinstance(error, psycopg2.Error)
+            refused = of_connection(error, parameters)
+            assert (refused is not None) == (state not in ("53300", "")), refused
+            if state:
+                assert ": " in str(refused or told(error)).replace(first_line(error), ""), state
 
 
 def test_a_source_without_our_objects_is_one_line(trail: LoadPipeline) -> None:

@@ -1,0 +1,47 @@
+"""What is said of errors that pass as soon as somebody does something about them."""
+
+from __future__ import annotations
+
+import psycopg2
+import pytest
+
+from bemi_django.exceptions import LogBehind
+from bemi_django.ingest.error_advice import names_in, of_connection, told
+from bemi_django.ingest.libpq import error_of
+
+#: What somebody meets who runs a server for years, and a word of the advice.
+PASSING = {
+    "25006": "default_transaction_read_only",
+    "53100": "free space",
+    "53200": "no memory",
+    "53300": "max_connections",
+    "55000": "ALLOW_CONNECTIONS",
+    "57P01": "is running",
+    "57P03": "is running",
+    "58030": "server's log",
+    "XX001": "amcheck",
+    "XX002": "amcheck",
+}
+
+
+@pytest.mark.parametrize(("state", "words"), PASSING.items())
+def test_an_error_that_passes_says_who_ends_it(state: str, words: str) -> None:
+    error = error_of(state, "nicht m\u00f6glich\nDETAIL: (7, secret)")
+    assert told(error).startswith("nicht m\u00f6glich: ") and words in told(error)
+    assert "secret" not in told(error)
+    assert of_connection(error, {}) is None
+
+
+def test_other_errors_are_told_as_they_are() -> None:
+    assert told(error_of("40001", "could not serialize access")) == "could not serialize access"
+    assert told(LogBehind("wait")) == "wait"
+    assert "renew" in told(psycopg2.OperationalError("SSL error: certificate verify failed"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["permission denied for table lanes", "\u30c6\u30fc\u30d6\u30eblanes\u3078\u306e", "\u00bblanes\u00ab"],
+)
+def test_a_name_is_found_in_any_language(text: str) -> None:
+    assert names_in(text, ["lanes", "lane", "plane"]) == ["lanes"]
+    assert names_in("lanes_2, my_lanes, 2lanes", ["lanes"]) == []

@@ -8,8 +8,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from bemi_django.events.operator_context import record_command, record_sync
 from bemi_django.management.slot_command import create_slot
-from bemi_django.management.unreadable_names import remedy
 from bemi_django.schema import coverage, tracking
+from bemi_django.schema.names.unreadable_names import remedy
 from bemi_django.wire.lsn import format_lsn
 
 _COMMAND = "bemi sync"

@@ -23,6 +23,7 @@ from bemi_django.exceptions import (
 from bemi_django.routers import lead_to_past
 from bemi_django.schema import installed, search_path
 from bemi_django.schema.database_names import database_name
+from bemi_django.schema.names import unreadable_names
 from bemi_django.time_travel import cursor_paths
 from bemi_django.time_travel.moments import PastMoment, locate
 from bemi_django.time_travel.past import Past, go, look
@@ -35,6 +36,7 @@ _SQLSTATES: dict[str, type[HistoryError] | type[PastIsReadOnly]] = {
 }
 # A write inside WITH: PostgreSQL refuses it because the tables are views.
 _NOT_UPDATABLE = "55000"
+_NO_TEXT = "22021"
 _ATTEMPTS = 10
 
 
@@ -61,14 +63,14 @@ def as_of(
             this one show the same tables so.
 
     Raises:
-        HistoryError: The state is not known; the message says from when on it is.
+        HistoryError: The state is not known; the message says from when on it is, or what is to be renamed.
         LogBehind: The worker has not written the latest changes within ``BEMI_AS_OF_PATIENCE`` seconds.
         PastIsReadOnly: The block tries to write.
     """
     connection = connections[using]
     lead_to_past()
     outer: Past | None = getattr(connection, "bemi_past", None)
-    with ExitStack() as stack:
+    with _naming_what_is_no_text(using), ExitStack() as stack:
         past = stack.enter_context(
             _nested(connection, moment, outer, ignore_policies)
             if outer
@@ -95,6 +97,17 @@ def translated(error: BaseException | None) -> HistoryError | PastIsReadOnly | N
             return _SQLSTATES[sqlstate](first_line(error) if sqlstate == "BEMI1" else None)
         error = getattr(error, "orig", None) or error.__cause__
     return None
+
+
+@contextmanager
+def _naming_what_is_no_text(using: str) -> Iterator[None]:
+    """Say in a block which names in the database cannot be read as text, if that is why it fails."""
+    try:
+        yield
+    except DatabaseError as error:
+        if sqlstate_of(error) == _NO_TEXT and (renamed := unreadable_names.remedy(using)):
+            raise HistoryError(f"{first_line(error)}: {renamed}") from error
+        raise
 
 
 @contextmanager

@@ -12,9 +12,11 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from bemi_django import bound_context, conf
+from bemi_django.exceptions import HistoryError
 from bemi_django.ingest.stitching.provenance import Provenance
 from bemi_django.models import Change, DeadLetter
 from bemi_django.schema import tracking
+from bemi_django.time_travel import as_of
 from tests.support import roles
 from tests.support.pipeline import Pipeline
 from tests.support.project_database import another_session, execute
@@ -88,6 +90,8 @@ def test_a_write_of_any_bytes_succeeds_and_is_recorded(encoded: Pipeline) -> Non
         for command in ("sync", "status"):
             with pytest.raises(CommandError, match=rf"{named}, table public\.caf\\xe9$"):
                 call_command("bemi", command)
+        with pytest.raises(HistoryError, match=rf"{named}, table public\.caf\\xe9$"), as_of(changes[0]):
+            pass
         with closing(psycopg2.connect(**parameters)) as opened, opened, opened.cursor() as cursor:
             cursor.execute("SET client_encoding = 'SQL_ASCII'")
             cursor.execute(b'DROP TABLE "caf\xe9"')

@@ -1,0 +1,1 @@
+"""Names in the catalog of a database."""

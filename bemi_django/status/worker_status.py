@@ -48,11 +48,14 @@ SELECT extract(epoch FROM clock_timestamp())::float8,
        system_identifier, coalesce(trouble, ''), counters::text, lsn - '0/0'
 FROM _bemi.checkpoint WHERE slot = %s
 """
-# A large transaction moves the checkpoint at its end only. Locks are shown to every role, and what sessions
-# do to those who may know it. The state of one that waits does not change.
+# A large transaction moves the checkpoint at its end only, and has claimed it by a lock; others that write to
+# the log do not. Locks are shown to every role, and what sessions do to those who may know it. The state of a
+# session that waits does not change.
 _IS_WRITTEN = """
 SELECT EXISTS (
     SELECT FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid AND a.datid = l.database
+    JOIN pg_locks k ON k.pid = l.pid AND k.database = l.database AND k.locktype = 'relation'
+        AND k.relation = '_bemi.checkpoint'::regclass AND k.mode = 'RowExclusiveLock' AND k.granted
     WHERE l.locktype = 'relation' AND l.relation = _bemi.log_v1()
         AND l.mode = 'RowExclusiveLock' AND l.granted AND a.datname = current_database()
         AND a.state_change > clock_timestamp() - %s * interval '1 s')
@@ -89,7 +92,7 @@ class LogEnd(NamedTuple):
         counters: What the worker has counted since it was started.
         position: Its LSN in bytes.
         clock_lead: Seconds by which the clock of the log is ahead of that of the source.
-        is_being_written: Whether a session writes to the log, in a transaction that has not ended.
+        is_being_written: Whether a worker writes to the log, in a transaction that has not ended.
     """
 
     change_age: float

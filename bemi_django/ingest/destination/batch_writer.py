@@ -76,6 +76,8 @@ class BatchWriter:
                 omissions_table.add(cursor, self._slot, batch.omissions)
             self._checkpoints.advance(cursor, batch.begin, batch.end, batch.committed_at, batch.transactions)
             self._connection.commit()
+        else:
+            self._checkpoints.claim(cursor)
 
     def _copy_or_repair(self, cursor: Any, rows: list[Pending], letters: list[RejectedMessage]) -> None:
         """Copy rows; halve them while they are refused, until one is left, which is repaired."""

@@ -52,6 +52,7 @@ WHERE slot <> %s AND sink = '' AND system_identifier = %s AND database = %s::big
 _NAME = "UPDATE _bemi.checkpoint SET recorded_as = %s WHERE slot = %s AND recorded_as = ''"
 _READ_GAPS = "SELECT gaps FROM _bemi.checkpoint WHERE slot = %s"
 _NOTE_TROUBLE = "UPDATE _bemi.checkpoint SET trouble = %s, updated_at = clock_timestamp() WHERE slot = %s"
+_CLAIM = "LOCK TABLE _bemi.checkpoint IN ROW EXCLUSIVE MODE"
 _ADVANCE = """
 UPDATE _bemi.checkpoint SET lsn = %s::pg_lsn, updated_at = clock_timestamp(), trouble = NULL, counters = %s,
     written = coalesce(%s, written),
@@ -177,6 +178,10 @@ class Checkpoints:
         """Keep, until the checkpoint moves, the line that says why it does not."""
         with self._connection, self._connection.cursor() as cursor:
             cursor.execute(_NOTE_TROUBLE, [trouble.replace("\0", ""), self._slot])
+
+    def claim(self, cursor: Any) -> None:
+        """Show that the open transaction, of which a part is written, is to move the checkpoint."""
+        cursor.execute(_CLAIM)
 
     def advance(
         self,

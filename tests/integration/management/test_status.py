@@ -18,6 +18,7 @@ from bemi_django import conf
 from bemi_django.admin.pages.health import health_page, health_tables
 from bemi_django.admin.pages.health.health_sources import baseline_facts, source_facts
 from bemi_django.checks import databases
+from bemi_django.ingest.destination.checkpoint import Checkpoints
 from bemi_django.ingest.selection.configured import configured_selection
 from bemi_django.management import status_command
 from bemi_django.models import Change, DeadLetter
@@ -243,8 +244,11 @@ def test_the_health_page_shows_how_the_log_grows(
     monkeypatch.setattr(time_limits, "_LIMIT", time_limits._LIMIT.replace("3s", "1ms"))
     with another_session() as other:
         other.execute("DELETE FROM changes WHERE false")
-        end = worker_status.read_worker("default").log_end
-        assert end is not None and end.is_being_written
+        for is_worker in (False, True):
+            if is_worker:
+                Checkpoints(None, "any").claim(other)
+            end = worker_status.read_worker("default").log_end
+            assert end is not None and end.is_being_written is is_worker
         other.execute("LOCK TABLE changes IN ACCESS EXCLUSIVE MODE")
         locked = admin_client.get(reverse("admin:bemi_django_change_health")).content.decode()
     assert "cannot be read now" in locked and "only a part of the log" not in locked

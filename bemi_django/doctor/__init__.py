@@ -25,4 +25,5 @@ bemi.D020  what the queue has acknowledged may be lost with a machine
 bemi.D021  partitions of tracked tables are foreign tables, whose changes are not recorded
 bemi.D022  changes were published that are neither in the queue nor in the log
 bemi.D023  a destination cannot be asked what it has of the queue
+bemi.D024  the version of the server has an error that concerns logical decoding or the log
 """

@@ -20,6 +20,7 @@ from bemi_django.doctor import (
     server,
     standbys,
     tables,
+    versions,
 )
 from bemi_django.doctor.cost import TableCost, estimate
 from bemi_django.doctor.finding import Finding, of_check
@@ -63,7 +64,12 @@ def examine(source: str, config: WorkerConfig) -> Examination:
     if installed.is_standby(source):
         return Examination(source, [server.is_standby(source)], [], [])
     found = [of_check(message) for message in check_settings() if not message.is_silenced()]
-    found += [*server.findings(source), *standbys.findings(source), *connection.findings(source, config)]
+    found += [
+        *versions.findings(source),
+        *server.findings(source),
+        *standbys.findings(source),
+        *connection.findings(source, config),
+    ]
     found += queue.findings()
     coverage: list[TableCoverage] = []
     costs: list[TableCost] = []

@@ -35,7 +35,7 @@ def check_asked_databases(databases: Sequence[str] | None = None, **kwargs: Any)
             for alias in aliases:
                 limited.enter_context(time_limits(alias, "5min"))
             return check_databases(aliases)
-    except DatabaseError:
+    except (DatabaseError, UnicodeDecodeError):
         return [message for alias in aliases for message in _of_one(alias)]
 
 
@@ -43,7 +43,8 @@ def _of_one(alias: str) -> list[CheckMessage]:
     try:
         with time_limits(alias, "5min"):
             return check_databases([alias])
-    except DatabaseError as error:
+    # psycopg2 cannot read what some servers say.
+    except (DatabaseError, UnicodeDecodeError) as error:
         message = f"{alias!r} cannot be checked: {explained(error, [alias])}"
         hint = "Run this where its server can be reached, as the owner of the schema _bemi."
         if is_given_up(error):

@@ -59,7 +59,7 @@ def test_a_context_is_recorded_whatever_the_database_can_hold(encoded: Pipeline)
     assert not DeadLetter.objects.exists()
 
 
-def test_a_write_of_any_bytes_succeeds_and_is_recorded(encoded: Pipeline) -> None:
+def test_a_write_of_any_bytes_succeeds_and_is_recorded(encoded: Pipeline, settings: Any) -> None:
     parameters, expected = conf.connection_parameters("default"), 0
     with closing(psycopg2.connect(**parameters)) as opened, opened.cursor() as cursor:
         opened.autocommit = True
@@ -90,6 +90,7 @@ def test_a_write_of_any_bytes_succeeds_and_is_recorded(encoded: Pipeline) -> Non
         for command in ("sync", "status"):
             with pytest.raises(CommandError, match=rf"{named}, table public\.caf\\xe9$"):
                 call_command("bemi", command)
+        settings.BEMI_SLOT, settings.BEMI_AS_OF_PATIENCE = "bemi_encoded", 0
         with pytest.raises(HistoryError, match=rf"{named}, table public\.caf\\xe9$"), as_of(changes[0]):
             pass
         with closing(psycopg2.connect(**parameters)) as opened, opened, opened.cursor() as cursor:

@@ -26,7 +26,8 @@ SELECT found.kind, convert_to(found.shown, 'SQL_ASCII'), convert_to(found.name::
         FROM relations r JOIN pg_attribute a ON a.attrelid = r.oid WHERE a.attnum > 0 AND NOT a.attisdropped
     UNION ALL SELECT 'type', concat(n.nspname, '.', t.typname), t.typname
         FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
-        WHERE t.typelem = 0 AND t.typrelid NOT IN (SELECT oid FROM relations)
+        WHERE NOT starts_with(n.nspname::text, '_bemi') AND t.typelem = 0
+            AND t.typrelid NOT IN (SELECT oid FROM relations)
 ) found (kind, shown, name)
 WHERE found.name::text ~ '[^ -~]' AND getdatabaseencoding() = 'SQL_ASCII' ORDER BY 1, 2
 """

@@ -90,6 +90,7 @@ def test_a_write_of_any_bytes_succeeds_and_is_recorded(encoded: Pipeline, settin
         for command in ("sync", "status"):
             with pytest.raises(CommandError, match=rf"{named}, table public\.caf\\xe9$"):
                 call_command("bemi", command)
+        encoded.run()
         settings.BEMI_SLOT, settings.BEMI_AS_OF_PATIENCE = "bemi_encoded", 0
         with pytest.raises(HistoryError, match=rf"{named}, table public\.caf\\xe9$"), as_of(changes[0]):
             pass

@@ -29,7 +29,7 @@ from bemi_django.schema.sql import quote
 # Classes of SQLSTATE that an administrator has to fix: rights, names, missing objects, features.
 _LASTING = ("0A", "28", "3D", "42")
 _PASSING = (Disrupted, KeyStoreUnavailable, SinkUnavailable, SlotInUse, Superseded, Unsendable)
-_NO_RIGHT, _NOT_SUPPORTED = "42501", "0A000"
+_NO_RIGHT, _NOT_SUPPORTED, _NOT_LET_IN, _OF_POOLERS = "42501", "0A000", "28000", "08P01"
 # Classes of SQLSTATE that say nothing about the message at hand: connections, rights, configuration, locks,
 # resources, operators.
 _NOT_OF_A_MESSAGE = ("08", "25", "28", "3D", "40", "42", "53", "55", "57", "58")
@@ -50,9 +50,12 @@ _WORDS_OF_REFUSALS = {
     "not permitted to log in": "run as superuser: ALTER ROLE {role} LOGIN",
     'role ".*" does not exist': "create the role, or correct USER in DATABASES",
 }
-# libpq's own words, which are English in every locale: Python leaves that of messages alone.
-_WORDS_OF_LIBPQ = {
-    "no password supplied": "correct USER and PASSWORD in DATABASES",
+# The words of libpq, which are English in every locale, because Python leaves that of messages alone; and
+# those of poolers, which have one SQLSTATE for all that they refuse.
+_WORDS_OF_OTHERS = {
+    "password authentication failed|no password supplied": "correct USER and PASSWORD in DATABASES",
+    **_WORDS_OF_REFUSALS,
+    'database ".*" does not exist|no such database': "create the database, or correct NAME in DATABASES",
     "invalid connection option|does not exist": "correct OPTIONS in DATABASES",
 }
 _CERTIFICATE = "renew the certificate, or correct sslrootcert, sslcert and sslkey in OPTIONS of DATABASES"
@@ -134,24 +137,28 @@ def of_connection(error: Exception, parameters: dict[str, Any]) -> Refused | Non
         error: What ``refusal.with_state()`` has made of the driver's error.
         parameters: The parameters of libpq that were used.
     """
-    state, lines = sqlstate_of(error), str(error).splitlines()
-    if state:
-        is_stream = state == _NO_RIGHT and "replication" in parameters
-        advice = _NO_REPLICATION if is_stream else _of_state(_REFUSALS, state)
-        words = _WORDS_OF_REFUSALS if advice and state[:2] == "28" else {}
-    else:
-        advice, words = "", _WORDS_OF_LIBPQ
-    said = first_line(error)
-    # There is a line for each address of the host; the refusal need not be in the first.
-    for pattern, of_words in words.items():
-        for line in lines:
-            if state != "28P01" and re.search(pattern, line, re.IGNORECASE):
-                said, advice = " ".join(line.split()), of_words
+    state, said = sqlstate_of(error), first_line(error)
+    is_stream = state == _NO_RIGHT and "replication" in parameters
+    advice = _NO_REPLICATION if is_stream else _of_state(_REFUSALS, state)
+    if state in ("", _OF_POOLERS):
+        said, advice = _by_words(error, _WORDS_OF_OTHERS) or (said, "")
+    elif state == _NOT_LET_IN:
+        said, advice = _by_words(error, _WORDS_OF_REFUSALS) or (said, advice)
     if not advice:
         return None
     role = quoted(parameters.get("user") or "the_role")
     database = quoted(parameters.get("dbname") or "the_database")
     return Refused(f"{said}: {advice.format(role=role, database=database)}")
+
+
+def _by_words(error: Exception, words: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the line of a message that is about something known, and the advice for it."""
+    for pattern, advice in words.items():
+        # There is a line for each address of the host; the refusal need not be in the first.
+        for line in str(error).splitlines():
+            if re.search(pattern, line, re.IGNORECASE):
+                return " ".join(line.split()), advice
+    return None
 
 
 def of_statement(error: psycopg2.Error) -> Refused | None:

@@ -39,6 +39,21 @@ def test_other_errors_are_told_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("FATAL:  password authentication failed", "correct USER"),
+        ("FATAL:  no such database: shop", "correct NAME"),
+        ('first: Connection refused\nsecond: FATAL:  database "shop" does not exist', "correct NAME"),
+        ("FATAL:  query_wait_timeout", ""),
+    ],
+)
+def test_a_pooler_is_understood_by_its_words(said: str, words: str) -> None:
+    for error in (error_of("08P01", said), psycopg2.OperationalError(said)):
+        refused = of_connection(error, {})
+        assert (words in str(refused)) if words else refused is None
+
+
+@pytest.mark.parametrize(
     "text",
     ["permission denied for table lanes", "\u30c6\u30fc\u30d6\u30eblanes\u3078\u306e", "\u00bblanes\u00ab"],
 )

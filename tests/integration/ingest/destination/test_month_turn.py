@@ -119,6 +119,8 @@ def elsewhere(trail: LoadPipeline) -> Iterator[str]:
     name = "elsewhere"
     trail.log.run("SET allow_in_place_tablespaces = on")
     trail.log.run(f"CREATE TABLESPACE {name} LOCATION ''")
+    # The owner of the log may be no superuser.
+    trail.log.run(f"GRANT CREATE ON TABLESPACE {name} TO PUBLIC")
     trail.log.run(f"ALTER TABLE changes SET TABLESPACE {name}")
     yield name
     trail.log.run("ALTER TABLE changes SET TABLESPACE pg_default")

@@ -30,4 +30,5 @@ def _mappers() -> Iterator[Any]:
     # Whoever has mapped classes has imported this. There is no public way to all of them.
     loaded = sys.modules.get("sqlalchemy.orm.mapper")
     for registry in getattr(loaded, "_all_registries", list)():
-        yield from registry.mappers
+        # A class whose table is to be reflected later has a manager, and no mapper yet.
+        yield from (manager.mapper for manager in list(registry._managers) if manager.is_mapped)

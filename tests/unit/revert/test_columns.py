@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from django.db import models
 from sqlalchemy import Column, Integer, String, Table
+from sqlalchemy.ext.declarative import DeferredReflection
 from sqlalchemy.orm import registry
 
 from bemi_django.revert.columns import rules_of
@@ -76,8 +77,11 @@ def test_the_version_of_a_mapped_class_goes_on(
     key = Column("id", Integer, primary_key=True)
     table = Table("row", mappers.metadata, key, Column("at", kind, key="version"), schema=schema)
     mappers.map_imperatively(type("Row", (), {}), table, version_id_col=table.c.version, **arguments)
+    base: Any = mappers.generate_base()
+    unmapped = type("Later", (DeferredReflection, base), {"__tablename__": "row"})
     try:
         rules = rules_of(None, TABLE, None)
         assert rules.values({"at": old}).get("at") == new and rules.puts_back("at") is (new is None)
+        assert unmapped.__tablename__ == table.name, "its mapper is made when its table is reflected"
     finally:
         mappers.dispose()

@@ -40,9 +40,10 @@ class HistoryMixin:
     def history(self: Any, request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         """Return a page of the changes of an object and of its parts, the newest first."""
         plain_request = copy(request._request)
-        if not hasattr(request.user, "has_perm"):
-            # UNAUTHENTICATED_USER of the framework, or the user of a token without permissions.
-            plain_request.user = AnonymousUser()
+        # A viewset may authenticate only now, and a session may be of somebody else.
+        user = request.user
+        # UNAUTHENTICATED_USER of the framework, or the user of a token without permissions.
+        plain_request.user = user if hasattr(user, "has_perm") else AnonymousUser()
         permission = self.history_permission
         if permission is not None and not plain_request.user.has_perm(permission):
             self.permission_denied(request, message=f"This takes the permission {permission}.")

@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test import Client
 from django.urls import include, path
-from rest_framework.authentication import SessionAuthentication
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.filters import BaseFilterBackend
 from rest_framework.permissions import BasePermission
 from rest_framework.routers import DefaultRouter
@@ -67,9 +67,26 @@ class AllViewSet(NobodyViewSet):
     history_permission = None
 
 
+class AsEve(BaseAuthentication):
+    """Whoever has a session, the request is eve's."""
+
+    def authenticate(self, request: Any) -> tuple[Any, None]:
+        return get_user_model().objects.get_or_create(username="eve")[0], None
+
+
+class LateViewSet(TodoViewSet):
+    """A viewset that asks for the user when somebody wants to know, as the framework documents it."""
+
+    authentication_classes = [AsEve]
+    permission_classes = []
+
+    def perform_authentication(self, request: Any) -> None: ...
+
+
 router = DefaultRouter()
 router.register("nobody", NobodyViewSet, basename="nobody")
 router.register("all", AllViewSet, basename="all")
+router.register("late", LateViewSet, basename="late")
 router.register("todos", TodoViewSet)
 router.register("open", OpenViewSet, basename="open")
 urlpatterns = [path("", include(router.urls))]
@@ -122,6 +139,10 @@ def test_a_permission_is_needed_unless_the_viewset_says_otherwise(client: Client
         403,
         200,
     )
+
+
+def test_the_user_of_the_viewset_is_the_one_who_needs_the_permission(client: Client) -> None:
+    assert client.get("/late/1/history/").status_code == 403
 
 
 def test_masked_values_are_hidden_and_numbers_exact(client: Client, settings: Any) -> None:

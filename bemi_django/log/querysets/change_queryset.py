@@ -41,6 +41,10 @@ class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
         clone._of, clone._history = self._of, self._history
         return clone
 
+    def __getstate__(self) -> dict[str, Any]:
+        # It has the changes that it was chosen from, and Django would read all of them.
+        return {**super().__getstate__(), "_history": None}
+
     @property
     def whole_history(self) -> ObjectHistory | None:
         """The object whose whole history this is, and its other changes; None if it is a part of one."""

@@ -36,7 +36,7 @@ class ObjectHistory(NamedTuple):
     def is_whole(self, changes: ChangeQuerySet) -> bool:
         """Return whether changes, which were chosen from this history, are all of it, in whatever order."""
         query = changes.query
-        is_part = query.is_sliced or query.combinator or query.where != self.where
+        is_part = query.is_sliced or query.combinator or query.distinct_fields or query.where != self.where
         return not is_part and chosen_alias(changes) == self.alias
 
     def member_places(self) -> list[Place]:

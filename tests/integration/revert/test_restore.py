@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
 
@@ -58,6 +61,17 @@ def test_a_plan_writes_nothing(versions: list[Change]) -> None:
     plan = Todo.objects.get().history.restore(versions[0], dry_run=True)
     assert dict(plan.steps[0].values) == {"task": "a", "is_completed": False}
     assert state() == [("c", True)]
+
+
+def test_a_part_of_a_history_is_pickled_alone(
+    versions: list[Change], django_assert_num_queries: Callable[[int], AbstractContextManager[Any]]
+) -> None:
+    history = Todo.objects.get().history.all()
+    with django_assert_num_queries(1):
+        # Not with the log that it was chosen from.
+        kept = pickle.loads(pickle.dumps(history[:2]))
+    assert len(kept) == 2 and kept.whole_history is None
+    assert history.whole_history and not history.order_by("table").distinct("table").whole_history
 
 
 def test_what_the_log_does_not_have_yet_is_a_conflict(versions: list[Change]) -> None:

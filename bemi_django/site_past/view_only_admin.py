@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
 from django.contrib.admin.sites import all_sites
 from django.http import HttpRequest
 
-#: The attribute of a request for which nothing can be changed: True once a permission was refused for that.
+#: The attribute of a request for which nothing can be changed: True once a permission was refused for that,
+#: None while it is asked for.
 _VIEW_ONLY = "_bemi_view_only"
 _CHANGING = ("has_add_permission", "has_change_permission", "has_delete_permission")
 
@@ -18,7 +20,8 @@ def make_view_only(request: HttpRequest) -> None:
     """Let no page of any admin site offer to add, change or delete anything for a request.
 
     Who may change an object may view it. Permissions are asked of the ``ModelAdmin`` objects, whose classes
-    may have methods of their own: so the objects are given methods that ask these first.
+    may have methods of their own: so the objects are given methods that ask these first. They may ask each
+    other, so all of them are asked as in the present.
     """
     setattr(request, _VIEW_ONLY, False)
     for site in list(all_sites):
@@ -39,8 +42,10 @@ def _guard(model_admin: Any) -> None:
 
     @wraps(may_view)
     def has_view_permission(request: HttpRequest, *args: Any, **kwargs: Any) -> bool:
-        may = may_view(request, *args, **kwargs)
-        return bool(may or (_is_view_only(request) and may_change(request, *args, **kwargs)))
+        if not _is_view_only(request):
+            return bool(may_view(request, *args, **kwargs))
+        with _as_in_present(request):
+            return bool(may_view(request, *args, **kwargs) or may_change(request, *args, **kwargs))
 
     @wraps(actions_of)
     def get_actions(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
@@ -55,14 +60,26 @@ def _guard(model_admin: Any) -> None:
 def _refused_in_past(check: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(check)
     def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        may = check(request, *args, **kwargs)
-        if may and _is_view_only(request):
+        if not _is_view_only(request):
+            return check(request, *args, **kwargs)
+        with _as_in_present(request):
+            may = check(request, *args, **kwargs)
+        if may:
             setattr(request, _VIEW_ONLY, True)
-            return False
-        return may
+        return False
 
     return checked
 
 
+@contextmanager
+def _as_in_present(request: HttpRequest) -> Iterator[None]:
+    mark = getattr(request, _VIEW_ONLY)
+    setattr(request, _VIEW_ONLY, None)
+    try:
+        yield
+    finally:
+        setattr(request, _VIEW_ONLY, mark)
+
+
 def _is_view_only(request: HttpRequest) -> bool:
-    return hasattr(request, _VIEW_ONLY)
+    return getattr(request, _VIEW_ONLY, None) is not None

@@ -125,6 +125,8 @@ def test_numbers_in_templates_have_thousands_separators() -> None:
     few = {"facets.counted", "tree.shown", "steps_count", "row.more"}
     counted = re.compile(r"blocktranslate count (\w+)=(\S+)[^%]*%}(.*?){% endblock", re.DOTALL)
     for path in PACKAGE.rglob("*.html"):
+        shown = re.findall(r"blocktranslate with [^%]*\bnumber=(\S+)", path.read_text())
+        assert all(value.endswith("|grouped") for value in shown), (path.name, shown)
         for name, value, text in counted.findall(path.read_text()):
             is_few = value in few or value.endswith("|length")
             assert is_few or f"{{{{ {name} }}}}" not in text, (path.name, text)

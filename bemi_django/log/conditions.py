@@ -18,7 +18,7 @@ from django.utils import timezone
 from bemi_django import conf
 from bemi_django.log.fields import RowField
 from bemi_django.log.identity import KeySpan
-from bemi_django.log.keys import stored_value
+from bemi_django.log.keys import prepares_for_drivers, stored_value
 from bemi_django.log.places import Place
 from bemi_django.log.values.field_columns import values_by_column
 from bemi_django.log.values.json_values import (
@@ -178,7 +178,8 @@ def _stored(field: Any, value: Any) -> Iterator[Any]:
     """Yield what a field makes of a value it takes. Django's field of moments would warn of naive ones."""
     if field is None or value is None:
         return
-    if type(field).get_prep_value is not models.DateTimeField.get_prep_value:
+    kind = type(field)
+    if kind.get_prep_value is not models.DateTimeField.get_prep_value or prepares_for_drivers(kind):
         with suppress(ArithmeticError, AttributeError, TypeError, ValueError, ValidationError):
             yield stored_value(field, plain(value))
 

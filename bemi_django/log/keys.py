@@ -178,7 +178,7 @@ def stored_value(field: models.Field[Any, Any], value: Any) -> Any:
 
 
 def _prepared(field: models.Field[Any, Any], value: Any) -> Any:
-    if value is not None and _prepares_for_drivers(type(field)):
+    if value is not None and prepares_for_drivers(type(field)):
         connection = connections[router.db_for_write(field.model)]
         prepared = _unwrapped(field.get_db_prep_save(value, connection))
     else:
@@ -188,7 +188,7 @@ def _prepared(field: models.Field[Any, Any], value: Any) -> Any:
     return prepared
 
 
-def _prepares_for_drivers(kind: type[models.Field[Any, Any]]) -> bool:
+def prepares_for_drivers(kind: type[models.Field[Any, Any]]) -> bool:
     """Return whether a field has code of a project, not of Django, that runs when its values are sent."""
     methods = (kind.get_db_prep_value, kind.get_db_prep_save)
     return any(not method.__module__.startswith("django.") for method in methods)

@@ -47,8 +47,9 @@ class ColumnRules(NamedTuple):
 
     def at_update_of(self, columns: Iterable[str]) -> ColumnRules:
         """Return the rules for a row of which these columns are put back: triggers may react to them."""
-        back = {column for column in columns if self.puts_back(column)}
-        return self._replace(kept=self.kept.union(one for one, of in self.reacting.items() if of & back))
+        # What a save sets is in each UPDATE, too.
+        written = {*self.saved, *filter(self.puts_back, columns)}
+        return self._replace(kept=self.kept.union(one for one, of in self.reacting.items() if of & written))
 
     def is_of_saves(self, column: str) -> bool:
         """Tell whether a column gets another value whenever the row is written."""

@@ -40,6 +40,13 @@ def make_month(moment: datetime) -> None:
         cursor.execute("SELECT _bemi.partition_v1(%s)", [moment])
 
 
+def move(change: Change, moment: datetime) -> None:
+    """Let a change have been committed at another moment, which may be in another month."""
+    make_month(moment)
+    Change.objects.filter(pk=change.pk).update(committed_at=moment)
+    change.committed_at = moment
+
+
 def record(number: int, **fields: Any) -> Change:
     """Create a change: the first of its transaction, committed at the position ``number * 8``."""
     now = timezone.now()

@@ -15,7 +15,7 @@ from django.utils.html import strip_tags
 from bemi_django.admin import HistoryMixin, history_button
 from bemi_django.models import Change
 from sample_project.todos.models import Tag, Todo
-from tests.support.audit import LIST, record, visitor
+from tests.support.audit import LIST, move, record, visitor
 from tests.support.pipeline import Drain
 
 
@@ -169,9 +169,7 @@ def test_the_form_names_what_it_refers_to_and_what_it_held_then(admin_client: Cl
     changes = drain()
     # Moments are told to the second; the changes are moved apart.
     for number, change in enumerate(changes):
-        Change.objects.filter(pk=change.pk).update(
-            committed_at=timezone.now() - timedelta(minutes=60 - number)
-        )
+        move(change, timezone.now() - timedelta(minutes=60 - number))
     then = ago(30)
     todo.tags.set([night])
     gone_key = gone.pk

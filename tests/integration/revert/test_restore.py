@@ -15,6 +15,7 @@ from django.utils import timezone
 from bemi_django.exceptions import BemiError, RevertConflict
 from bemi_django.models import Change
 from sample_project.todos.models import Tag, Todo
+from tests.support.audit import move
 from tests.support.pipeline import Drain
 
 
@@ -27,8 +28,7 @@ def versions(drain: Drain) -> list[Change]:
     todo.save()
     changes = [change for change in drain() if change.table == "todo"]
     for change, minutes in zip(changes, (60, 40, 20), strict=True):
-        change.committed_at = timezone.now() - timedelta(minutes=minutes)
-        Change.objects.filter(pk=change.pk).update(committed_at=change.committed_at)
+        move(change, timezone.now() - timedelta(minutes=minutes))
     return changes
 
 

@@ -56,6 +56,14 @@ def next_midnight(day: date) -> datetime | None:
     return midnight(day + timedelta(days=1)) if day < date.max else None
 
 
+def shifted(moment: datetime, by: timedelta) -> datetime:
+    """Return a moment moved by some time, or as it is if the calendar ends before that."""
+    try:
+        return moment + by
+    except OverflowError:
+        return moment
+
+
 def ago(moment: datetime) -> str:
     """Return how long ago a moment was, in its greatest unit."""
     # Less than a minute is no minutes to timesince().

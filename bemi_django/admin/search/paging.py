@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.http import Http404, QueryDict
 
+from bemi_django.admin.display.site_time import shifted
 from bemi_django.admin.search import query_timeouts
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.list_order import ListOrder, ListPlace, order_of_list
@@ -206,9 +207,9 @@ def cursor_before(moment: datetime) -> PageCursor:
     if order_of_list().by_time:
         return PageCursor(UUID(int=0), is_first=True, committed_at=moment)
     # A commit's time is taken before its position.
-    until = moment + timedelta(minutes=1)
+    until = shifted(moment, timedelta(minutes=1))
     for length in (timedelta(hours=1), timedelta(days=1)):
-        close = Change.objects.filter(committed_at__gte=moment - length, committed_at__lt=until)
+        close = Change.objects.filter(committed_at__gte=shifted(moment, -length), committed_at__lt=until)
         with bitmap_scan_only(query_timeouts.LOOKUP):
             newest = close.order_by("-id").values_list("id", flat=True).first()
         if newest is not None:

@@ -11,6 +11,7 @@ from django.db import connections
 from django.db.models import DateTimeField, Func, UUIDField
 
 from bemi_django.admin.display.actions.action import ChangeKind, CountedChanges, TransactionName
+from bemi_django.admin.display.site_time import shifted
 from bemi_django.admin.search.change_reader import read_with
 from bemi_django.admin.search.list_order import ids_of_transaction
 from bemi_django.admin.search.query_plans import no_seqscan
@@ -113,13 +114,6 @@ def _parameters(spans: Sequence[Span]) -> list[list[Any]]:
         [span.sequence for span in spans],
         [str(first) for first, _last in ends],
         [str(last) for _first, last in ends],
-        [_shifted(span.earliest, -_MARGIN) for span in spans],
-        [_shifted(span.latest, _MARGIN) for span in spans],
+        [shifted(span.earliest, -_MARGIN) for span in spans],
+        [shifted(span.latest, _MARGIN) for span in spans],
     ]
-
-
-def _shifted(moment: datetime, by: timedelta) -> datetime:
-    try:
-        return moment + by
-    except OverflowError:
-        return moment

@@ -215,6 +215,8 @@ def test_names_that_are_masked_are_not_counted(admin_user: Any, settings: Any) -
         ("?since=0001-01-01&until=9999-12-31", "too long"),
         ("?until=9999-12-31", "not a valid date"),
         ("?until=0001-01-01", "not a valid date"),
+        ("?since=0001-01-01&until=0001-01-02", "not a valid date"),
+        ("?since=9999-12-20&until=9999-12-29", "not a valid date"),
     ],
 )
 def test_a_period_that_is_refused_is_said(admin_client: Client, query: str, error: str) -> None:

@@ -114,6 +114,8 @@ SLOW = tried(suppress_health_check=[HealthCheck.function_scoped_fixture], max_ex
 @example(page="", parameters={"until": "9999-12-31"}, use_tz=True)
 @example(page="", parameters={"until": "9999-12-31"}, use_tz=False)
 @example(page="", parameters={"since": "0001-01-01", "until": "0001-01-01"}, use_tz=False)
+@example(page="", parameters={"until": "0001-01-01", "until_time": "00:00"}, use_tz=True)
+@example(page="activity/", parameters={"since": "9999-12-29", "until": "9999-12-29"}, use_tz=True)
 @SLOW
 def test_no_parameter_makes_a_page_fail(
     client: Client, page: str, parameters: dict[str, str], use_tz: bool

@@ -107,7 +107,12 @@ def test_the_banner_says_when_and_leads_back(ann: Client, change: Change) -> Non
     assert response["Bemi-As-Of"] == change.committed_at.isoformat()
 
 
-def test_a_moment_is_typed_and_must_be_known(change: Change, drain: Drain, settings: Any) -> None:
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_a_moment_is_typed_and_must_be_known(
+    change: Change, drain: Drain, settings: Any, use_tz: bool
+) -> None:
+    settings.USE_TZ = use_tz
+    change = Change.objects.get(pk=change.pk)
     client = visitor(*MAY)
     drain()
     for moment, error in (

@@ -147,8 +147,10 @@ def _chosen(first: str, last: str) -> tuple[ActivityRange | None, str]:
             return None, _("The period ends before it begins.")
         if (until - since).days > _LONGEST:
             return None, _("The period is too long.")
-        end = midnight(until + timedelta(days=1))
-        return ActivityRange(since, until, midnight(since), end, ""), ""
+        begin, end = midnight(since), midnight(until + timedelta(days=1))
+        # In every time zone, the months around it are in the calendar.
+        _margins = begin - timedelta(days=40), end + timedelta(days=40)
+        return ActivityRange(since, until, begin, end, ""), ""
     except (OverflowError, ValueError):
         return None, _("“%(value)s” is not a valid date.") % {"value": until}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,6 @@ from django.contrib.admin.utils import quote
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -34,7 +34,7 @@ class SiteMomentForm(forms.Form):
     def clean_at(self) -> Any:
         """Refuse what is yet to come."""
         moment = aware(self.cleaned_data["at"])
-        if moment > timezone.now():
+        if moment > datetime.now(timezone.utc):
             raise ValidationError(_("This moment is in the future."))
         return moment
 

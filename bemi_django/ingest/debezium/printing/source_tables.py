@@ -23,11 +23,16 @@ _FIND = f"{_DESCRIBED} WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN 
 _RENAMED = f"{_DESCRIBED} WHERE c.oid = %s"
 # Rows of a table that was renamed or dropped since are on their way; another one may have its name by now.
 _NAMED = """
-SELECT relation::bigint, (since - '0/0')::bigint,
-    ARRAY(SELECT jsonb_array_elements_text(description -> 'key'))
-FROM _bemi.relations
-WHERE system = (pg_control_system()).system_identifier
-    AND description -> 'name' = jsonb_build_array(%s::text, %s::text) ORDER BY since
+SELECT relation, since, until, key FROM (
+    SELECT relation::bigint, (since - '0/0')::bigint AS since, description -> 'name' AS name,
+        ARRAY(SELECT jsonb_array_elements_text(description -> 'key')) AS key,
+        (coalesce(lead(since) OVER (PARTITION BY relation ORDER BY since), ended, 'FFFFFFFF/FFFFFFFF')
+            - '0/0')::numeric AS until
+    FROM _bemi.relations WHERE system = (pg_control_system()).system_identifier
+        AND relation IN (
+            SELECT relation FROM _bemi.relations
+            WHERE description -> 'name' = jsonb_build_array(%s::text, %s::text))) described
+WHERE name = jsonb_build_array(%s::text, %s::text) ORDER BY since
 """
 _VERSIONS = """
 SELECT (since - '0/0')::bigint, description FROM _bemi.relations
@@ -88,6 +93,14 @@ class SourceTable(NamedTuple):
         return None
 
 
+class _NameHolder(NamedTuple):
+    """A table that had a name from a position in the WAL on until another one."""
+
+    since: int
+    until: int
+    table: SourceTable
+
+
 class SourceTables:
     """Finds tables, until there is DDL.
 
@@ -98,7 +111,7 @@ class SourceTables:
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
         self._types = ColumnTypes(rows)
-        self._known: dict[tuple[str, str], list[tuple[int, SourceTable]]] = {}
+        self._known: dict[tuple[str, str], list[_NameHolder]] = {}
         self._relations: dict[tuple[object, ...], Relation] = {}
 
     def forget(self) -> None:
@@ -109,10 +122,11 @@ class SourceTables:
     def find(self, schema: str, table: str, lsn: int) -> SourceTable:
         """Return the table that had a name at an LSN; one that is not known has no columns."""
         name = schema, table
-        found = self._known.get(name)
-        if found is None:
-            found = self._known[name] = list(self._ask(schema, table))
-        return next((one for since, one in reversed(found) if since <= lsn), found[0][1])
+        named = self._known.get(name)
+        if named is None:
+            named = self._known[name] = list(self._ask(schema, table))
+        # Who has the name now comes first: how a table got it, need not have been noticed.
+        return next((one.table for one in reversed(named) if one.since <= lsn < one.until), named[0].table)
 
     def relation(
         self,
@@ -132,22 +146,21 @@ class SourceTables:
             relation = self._relations[key] = Relation(found.oid, *name, described)
         return relation
 
-    def _ask(self, schema: str, table: str) -> Iterator[tuple[int, SourceTable]]:
-        """Yield the tables that have had a name, and since when, the first one first."""
-        live, named = self._rows(_FIND, [schema, table]), self._rows(_NAMED, [schema, table])
-        if not live and not named:
+    def _ask(self, schema: str, table: str) -> Iterator[_NameHolder]:
+        """Yield the tables that have had a name; the one that has it now, if there is one, comes first."""
+        live, named = self._rows(_FIND, [schema, table]), self._rows(_NAMED, 2 * [schema, table])
+        if live:
+            yield _NameHolder(0, 0, self._described(*live[0]))
+        elif not named:
             # No table of the source has this number.
-            yield 0, SourceTable(_FIRST_UNKNOWN + len(self._known), True, frozenset(), ())
-        elif live and live[0][0] not in {oid for oid, _, _ in named}:
-            # Nobody has noticed how it got its name.
-            yield 0, self._described(*live[0])
-        else:
-            before = None
-            for oid, since, key in named:
-                if oid != before:
-                    dropped = oid, False, key
-                    yield since, self._described(*next(iter(self._rows(_RENAMED, [oid])), dropped))
-                before = oid
+            unknown = _FIRST_UNKNOWN + len(self._known)
+            yield _NameHolder(0, 0, SourceTable(unknown, True, frozenset(), ()))
+        found: dict[int, SourceTable] = {}
+        for oid, since, until, key in named:
+            if oid not in found:
+                dropped = oid, False, key
+                found[oid] = self._described(*next(iter(self._rows(_RENAMED, [oid])), dropped))
+            yield _NameHolder(since, until, found[oid])
 
     def _described(self, oid: int, is_whole: bool, identity: Iterable[str]) -> SourceTable:
         modifiers = {(name, type_): modifier for name, type_, modifier in self._rows(_MODIFIERS, [oid])}

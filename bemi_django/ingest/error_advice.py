@@ -23,8 +23,7 @@ from bemi_django.exceptions import (
     first_line,
     sqlstate_of,
 )
-from bemi_django.schema import installed
-from bemi_django.schema.sql import quote
+from bemi_django.schema import installed, sql
 
 # Classes of SQLSTATE that an administrator has to fix: rights, names, missing objects, features.
 _LASTING = ("0A", "28", "3D", "42")
@@ -73,6 +72,7 @@ _REMEDIES = {
     "58": "see the server's log: it cannot read or write its files",
     "XX00": "see the server's log: if it names damaged data, check its storage and its indexes (amcheck)",
 }
+_FUNCTION = re.compile(r"\w+_v\d+")
 # The rights that the worker needs on our objects.
 _RIGHTS = {
     "checkpoint": "SELECT, INSERT, UPDATE ON _bemi.checkpoint",
@@ -204,7 +204,7 @@ def quoted(identifier: str) -> str:
     """Return the identifier for a statement that a person runs, with quotes only where it needs them."""
     if re.fullmatch("[a-z_][a-z0-9_]*", identifier):
         return identifier
-    return quote(identifier)
+    return sql.quote(identifier)
 
 
 def _grant(error: psycopg2.Error, reason: str) -> str:
@@ -221,15 +221,16 @@ def _grant(error: psycopg2.Error, reason: str) -> str:
 
 def _right(error: psycopg2.Error, reason: str) -> str | None:
     """Return the right that a message is about: it names one object."""
-    if ours := re.search(r"(?a:\b\w+_v\d+\b)", reason):
-        return f"EXECUTE ON FUNCTION _bemi.{ours[0]}"
-    if names_in(reason, ["_bemi"]):
-        return "USAGE ON SCHEMA _bemi"
-    # A connection to the log knows its name.
+    # A connection to the log knows its name, which may be like that of a function.
     if log := getattr(error.cursor and error.cursor.connection, "log", ""):
         name = installed.parts(log)
         if names_in(reason, [name.name]):
             return f"INSERT ON {quoted(name.name) if name.schema == 'public' else log}"
         if name.schema and names_in(reason, [name.schema]):
             return f"USAGE ON SCHEMA {quoted(name.schema)}"
+    if names_in(reason, ["_bemi"]):
+        return "USAGE ON SCHEMA _bemi"
+    # Tables of the project may have a version in their names, too.
+    if ours := names_in(reason, filter(_FUNCTION.fullmatch, sql.names())):
+        return f"EXECUTE ON FUNCTION _bemi.{ours[0]}"
     return next((_RIGHTS[name] for name in names_in(reason, _RIGHTS)), None)

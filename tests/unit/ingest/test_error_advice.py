@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import psycopg2
 import pytest
 
 from bemi_django.exceptions import LogBehind
-from bemi_django.ingest.error_advice import names_in, of_connection, told
+from bemi_django.ingest.error_advice import _right, names_in, of_connection, told
 from bemi_django.ingest.libpq import error_of
 
 #: What somebody meets who runs a server for years, and a word of the advice.
@@ -60,3 +63,19 @@ def test_a_pooler_is_understood_by_its_words(said: str, words: str) -> None:
 def test_a_name_is_found_in_any_language(text: str) -> None:
     assert names_in(text, ["lanes", "lane", "plane"]) == ["lanes"]
     assert names_in("lanes_2, my_lanes, 2lanes", ["lanes"]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("function partition_v1", "EXECUTE ON FUNCTION _bemi.partition_v1"),
+        ("table audit_v2", "INSERT ON audit_v2"),
+        ("table shop_v1", None),
+        ("schema _bemi", "USAGE ON SCHEMA _bemi"),
+        ("table omitted_changes", "SELECT, INSERT, UPDATE ON _bemi.omitted_changes"),
+    ],
+)
+def test_a_right_is_that_on_the_object_which_is_denied(name: str, right: str | None) -> None:
+    cursor = SimpleNamespace(connection=SimpleNamespace(log="public.audit_v2"))
+    error = cast(Any, SimpleNamespace(cursor=cursor))
+    assert _right(error, f"permission denied for {name}") == right

@@ -40,6 +40,7 @@ class OpenTransaction:
     ``begin``: its first message.
     ``is_logged``: the log has it, and the server sends it again because it had not heard of that.
     ``is_notable``: its end is worth a checkpoint even if it has no rows.
+    ``mark``: the mark that it holds; empty without one.
     ``is_altering``: it has executed DDL, so others were written with other tables; None before a message says
     that it may have.
     """
@@ -48,6 +49,7 @@ class OpenTransaction:
     xid: int
     is_logged: bool
     is_notable: bool = False
+    mark: bytes = b""
     is_altering: bool | None = None
 
 
@@ -92,7 +94,7 @@ class Transactions:
         self.latest: int | None = None
         #: Where to stop: before the transaction that commits there, or the first one after it.
         self.stop_at: int | None = None
-        #: Marks that were written to the WAL and have not come back by the stream.
+        #: Marks that were written to the WAL and whose commit has not come by the stream.
         self.marks: set[bytes] = set()
 
     @property
@@ -136,6 +138,7 @@ class Transactions:
             self._writer.forget()
         committed_at = transaction.begin.committed_at
         self._sink.end(commit.end_lsn, committed_at, transaction.xid, transaction.is_notable)
+        self.marks.discard(transaction.mark)
         if self._sink.is_full:
             self._committer.send()
 
@@ -149,7 +152,7 @@ class Transactions:
             self._follow_ddl(transaction)
         elif message.prefix == _MARK:
             transaction.is_notable = True
-            self.marks.discard(message.content)
+            transaction.mark = message.content
 
     def _follow_ddl(self, transaction: OpenTransaction) -> None:
         if transaction.is_altering is not None:

@@ -6,6 +6,7 @@ import io
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import islice
 from typing import Any
 
 import psycopg2
@@ -17,6 +18,7 @@ from django.db.backends.postgresql.base import DatabaseWrapper
 from bemi_django import conf
 from bemi_django.exceptions import ReplicationError
 from bemi_django.ingest.loop.supervisor import Supervisor
+from bemi_django.ingest.stream.session import Session
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.models import Change
 from sample_project.todos.models import Todo
@@ -172,6 +174,19 @@ def test_until_current_does_not_wait_for_an_open_transaction() -> None:
             ReplicationError, match=r"while these transactions are open: process \d+ \(forgotten"
         ):
             Supervisor(config, QUICK._replace(patience=1.0)).run(until_current=True)
+
+
+def test_until_current_does_not_end_within_a_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = Pipeline.of_project(SLOT)
+    pipeline.run()
+    # Each message is the last one for the moment.
+    messages = Session.messages
+    monkeypatch.setattr(Session, "messages", lambda session: islice(messages(session), 1))
+    # Nothing of it is recorded, so only what the worker waits for moves the checkpoint.
+    execute("SELECT pg_logical_emit_message(true, 'other', '')")
+    ((position,),) = execute("SELECT pg_current_wal_insert_lsn() - '0/0'")
+    pipeline.run()
+    assert pipeline.checkpoint() >= position
 
 
 def test_until_current_ends_when_nothing_arrives() -> None:

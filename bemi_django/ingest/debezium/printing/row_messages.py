@@ -58,7 +58,8 @@ class RowMessages:
         else:
             event_after = event.after
         table, columns = self._columns(event, before, event_after)
-        is_whole = table.is_whole and before is not None
+        # Of a table that was dropped, only its rows tell that.
+        is_whole = before is not None and (table.is_whole or table.has_more_than_key(before))
         relation = self._tables.relation((event.schema, event.table), table, columns, is_whole=is_whole)
         if self._described.get(relation.oid) is not relation:
             self._described[relation.oid] = relation

@@ -82,6 +82,10 @@ class SourceTable(NamedTuple):
     identity: frozenset[str]
     versions: tuple[SourceVersion, ...]
 
+    def has_more_than_key(self, old: Mapping[str, object]) -> bool:
+        """Return whether an old row has a value that is sent only with all of the others."""
+        return any(value is not None for name, value in old.items() if name not in self.identity)
+
     def version(self, names: Iterable[str], lsn: int) -> SourceVersion | None:
         """Return the description of the columns of a row, the one that was valid at an LSN if it fits."""
         wanted = set(names)

@@ -62,16 +62,16 @@ def test_rows_are_of_the_table_that_had_the_name_when_they_were_written(
         consume(
             [
                 one.message(f'{gone}{{"user": 1}}'.encode()),
-                one.change("c", "pairs", after={"id": "1", "n": 1}),
+                one.change("u", "pairs", {"id": "1", "n": 0}, {"id": "1", "n": 1}),
                 other.message(f'{oid}{{"user": 2}}'.encode()),
                 other.change("c", "pairs", after=pair(2)),
             ]
         )
     finally:
         records.run(records.source, "TRUNCATE _bemi.relations")
-    assert [(json.loads(change.context), json.loads(change.after)) for change in records.logged()] == [
-        ({"user": 1}, {"id": "1", "n": 1}),
-        ({"user": 2}, pair(2)),
+    assert [list(map(json.loads, (one.context, one.before, one.after))) for one in records.logged()] == [
+        [{"user": 1}, {"id": "1", "n": 0}, {"id": "1", "n": 1}],
+        [{"user": 2}, {}, pair(2)],
     ]
 
 

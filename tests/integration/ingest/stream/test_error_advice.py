@@ -9,7 +9,7 @@ from urllib.parse import quote
 import psycopg2
 import pytest
 
-from bemi_django.exceptions import NotInstalled, first_line, sqlstate_of
+from bemi_django.exceptions import first_line, sqlstate_of
 from bemi_django.ingest.error_advice import of_connection, told
 from bemi_django.ingest.refusal import with_state
 from tests.support.cluster import Cluster
@@ -52,7 +52,7 @@ CASES = {
         "source postgres - empty",
         "the slot bemi_trail belongs to database postgres: choose another name with BEMI_SLOT",
     ),
-    "log not migrated": ("log postgres - empty", "run 'manage.py migrate' there (--database)"),
+    "log not migrated": ("log postgres - empty", "run 'manage.py migrate bemi_django --database log' first"),
     "no schema": (
         "source barred-from",
         'run as the owner in postgres: GRANT USAGE ON SCHEMA _bemi TO "barred-from"',
@@ -145,7 +145,10 @@ def test_a_source_without_our_objects_is_one_line(trail: LoadPipeline) -> None:
     source = address(trail.source, "postgres", database="empty")
     with trail.command(source=source, slot="bemi_unmade") as worker:
         assert worker.ends() == 1
-        assert worker.errors == f"CommandError: {NotInstalled.__doc__}\n"
+        assert worker.errors == (
+            "CommandError: the database objects of bemi_django are missing: "
+            "run 'manage.py migrate bemi_django' first\n"
+        )
 
 
 def test_a_publication_that_the_worker_may_not_make_is_one_line(trail: LoadPipeline) -> None:

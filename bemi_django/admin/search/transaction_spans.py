@@ -29,7 +29,8 @@ SELECT {columns} FROM ROWS FROM (
 CROSS JOIN LATERAL ({query}) AS _bemi_found {end}
 """
 _COUNTED = 'database, transaction_id, schema, "table", operation'
-_ROWS = "pg_catalog.count(DISTINCT COALESCE(primary_key, id::pg_catalog.text))"
+# Byte by byte, which takes half the time.
+_ROWS = 'pg_catalog.count(DISTINCT COALESCE(primary_key, id::pg_catalog.text) COLLATE pg_catalog."C")'
 # A naive moment can mean either of two hours.
 _MARGIN = timedelta(days=1)
 

@@ -10,11 +10,12 @@ from psycopg2.extensions import encodings
 
 from bemi_django.encryption.key_ring import KeyRing
 from bemi_django.encryption.project_keys import project_keys
-from bemi_django.exceptions import NotInstalled, SinkUnavailable
+from bemi_django.exceptions import NotInstalled, SinkUnavailable, first_line
 from bemi_django.ingest import error_advice
 from bemi_django.ingest.config import WorkerConfig
+from bemi_django.ingest.libpq import error_of
 from bemi_django.ingest.protocol import names
-from bemi_django.ingest.refusal import with_state
+from bemi_django.ingest.refusal import PASSED, with_state
 from bemi_django.ingest.stream.source import SlotSource
 from bemi_django.ingest.stream.watchdog import WatchedConnection
 from bemi_django.schema import installed
@@ -228,5 +229,6 @@ def _connect(connect: Callable[..., Any], ask: Callable[[], dict[str, Any]], **k
         refused = error_advice.of_connection(found, {**parameters, **kind})
         # A token that has just been renewed: trying again with the new one helps.
         if refused is None or ask() != parameters:
-            raise found from error
+            # By some SQLSTATEs alone, trying again would not help.
+            raise error_of(PASSED, first_line(found)) if error_advice.is_lasting(found) else found from error
         raise refused from error

@@ -9,9 +9,10 @@ from urllib.parse import quote
 import psycopg2
 import pytest
 
-from bemi_django.exceptions import first_line, sqlstate_of
-from bemi_django.ingest.error_advice import of_connection, told
+from bemi_django.exceptions import Refused, first_line, sqlstate_of
+from bemi_django.ingest.error_advice import is_lasting, of_connection, told
 from bemi_django.ingest.refusal import with_state
+from bemi_django.ingest.stream import connections
 from tests.support.cluster import Cluster
 from tests.support.load_pipeline import LoadPipeline
 
@@ -117,6 +118,7 @@ REFUSALS: dict[str, dict[str, Any]] = {
     "3D000": {"user": "plain", "password": "p", "dbname": "nowhere"},
     "42501": {"user": "plain", "password": "p", "replication": "database"},
     "42704": {"user": "plain", "password": "p", "options": "-c nothing=1"},
+    "22023": {"user": "plain", "password": "p", "options": "-c work_mem=much"},
     "53300": {"user": "asleep", "password": "p"},
     "": {"user": "plain", "password": "p", "port": 1},
 }
@@ -139,6 +141,25 @@ def test_a_refusal_is_known_by_its_sqlstate_whatever_the_server_says(trail: Load
             assert (refused is not None) == (state not in ("53300", "")), refused
             if state:
                 assert ": " in str(refused or told(error)).replace(first_line(error), ""), state
+
+
+def test_a_password_that_was_renewed_meanwhile_is_no_reason_to_end(trail: LoadPipeline) -> None:
+    passwords = iter(["former", "p"])
+
+    def ask() -> dict[str, Any]:
+        return {**trail.source.parameters, "user": "plain", "password": next(passwords)}
+
+    with pytest.raises(psycopg2.Error, match="password authentication failed") as raised:
+        connections._connect(psycopg2.connect, ask)
+    assert not is_lasting(raised.value)
+    # An answer, as a watchdog understands it.
+    assert sqlstate_of(raised.value)
+
+
+def test_a_setting_that_a_role_may_not_have_is_no_lack_of_a_right_to_connect(trail: LoadPipeline) -> None:
+    given = {**trail.source.parameters, "user": "plain", "password": "p"}
+    with pytest.raises(Refused, match='"log_statement": correct OPTIONS in DATABASES'):
+        connections._connect(psycopg2.connect, lambda: {**given, "options": "-c log_statement=all"})
 
 
 def test_a_source_without_our_objects_is_one_line(trail: LoadPipeline) -> None:

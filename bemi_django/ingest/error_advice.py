@@ -34,14 +34,17 @@ _NO_RIGHT, _NOT_SUPPORTED, _NOT_LET_IN, _OF_POOLERS = "42501", "0A000", "28000",
 _NOT_OF_A_MESSAGE = ("08", "25", "28", "3D", "40", "42", "53", "55", "57", "58")
 _UNKNOWN = ("42P01", "42703", "42883")
 
+_OPTIONS = "correct OPTIONS in DATABASES"
 # What to do about a server that refuses a connection.
 _REFUSALS = {
     "28P01": "correct USER and PASSWORD in DATABASES",
     "28": "give {role} LOGIN (CREATE ROLE or ALTER ROLE) and a line of pg_hba.conf",
     "3D": "create the database, or correct NAME in DATABASES",
-    "42501": "run as its owner: GRANT CONNECT ON DATABASE {database} TO {role}",
-    "42": "correct OPTIONS in DATABASES",
+    "22": _OPTIONS,
+    "42": _OPTIONS,
+    "55P02": _OPTIONS,
 }
+_NO_CONNECT = "run as its owner: GRANT CONNECT ON DATABASE {database} TO {role}"
 _NO_REPLICATION = "run as superuser: ALTER ROLE {role} REPLICATION (RDS: GRANT rds_replication TO {role})"
 # One SQLSTATE has several reasons: they are told apart where the server speaks English.
 _WORDS_OF_REFUSALS = {
@@ -49,13 +52,16 @@ _WORDS_OF_REFUSALS = {
     "not permitted to log in": "run as superuser: ALTER ROLE {role} LOGIN",
     'role ".*" does not exist': "create the role, or correct USER in DATABASES",
 }
+# Services that the server asks who somebody is, and which may be away. Their names are the same in every
+# language.
+_SERVICES = re.compile(r"(?a:\b(?:LDAP|RADIUS|PAM|BSD|GSSAPI|SSPI|OAuth)\b)")
 # The words of libpq, which are English in every locale, because Python leaves that of messages alone; and
 # those of poolers, which have one SQLSTATE for all that they refuse.
 _WORDS_OF_OTHERS = {
     "password authentication failed|no password supplied": "correct USER and PASSWORD in DATABASES",
     **_WORDS_OF_REFUSALS,
     'database ".*" does not exist|no such database': "create the database, or correct NAME in DATABASES",
-    "invalid connection option|does not exist": "correct OPTIONS in DATABASES",
+    "invalid connection option|does not exist": _OPTIONS,
 }
 _CERTIFICATE = "renew the certificate, or correct sslrootcert, sslcert and sslkey in OPTIONS of DATABASES"
 # What to do about errors of a server that pass as soon as somebody does it, by SQLSTATE or its class.
@@ -138,17 +144,20 @@ def of_connection(error: Exception, parameters: dict[str, Any]) -> Refused | Non
         parameters: The parameters of libpq that were used.
     """
     state, said = sqlstate_of(error), first_line(error)
-    is_stream = state == _NO_RIGHT and "replication" in parameters
-    advice = _NO_REPLICATION if is_stream else _of_state(_REFUSALS, state)
+    role, database = parameters.get("user") or "the_role", parameters.get("dbname") or "the_database"
+    advice = _of_state(_REFUSALS, state)
     if state in ("", _OF_POOLERS):
         said, advice = _by_words(error, _WORDS_OF_OTHERS) or (said, "")
     elif state == _NOT_LET_IN:
-        said, advice = _by_words(error, _WORDS_OF_REFUSALS) or (said, advice)
+        is_service = _SERVICES.search(said)
+        said, advice = _by_words(error, _WORDS_OF_REFUSALS) or (said, "" if is_service else advice)
+    elif state == _NO_RIGHT and f'"{database}"' in said:
+        advice = _NO_CONNECT
+    elif state == _NO_RIGHT and "replication" in parameters:
+        advice = _NO_REPLICATION
     if not advice:
         return None
-    role = quoted(parameters.get("user") or "the_role")
-    database = quoted(parameters.get("dbname") or "the_database")
-    return Refused(f"{said}: {advice.format(role=role, database=database)}")
+    return Refused(f"{said}: {advice.format(role=quoted(role), database=quoted(database))}")
 
 
 def _by_words(error: Exception, words: Mapping[str, str]) -> tuple[str, str] | None:
@@ -182,8 +191,10 @@ def told(error: BaseException) -> str:
     line = first_line(error)
     if isinstance(error, BemiError):
         return line
-    remedy = _of_state(_REMEDIES, sqlstate_of(error))
-    if not remedy and "certificate" in str(error):
+    state = sqlstate_of(error)
+    remedy = _of_state(_REMEDIES, state)
+    # That of a connection: libpq has no SQLSTATE.
+    if not state and "certificate" in str(error):
         remedy = _CERTIFICATE
     return f"{line}: {remedy}" if remedy else line
 

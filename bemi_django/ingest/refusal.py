@@ -23,8 +23,8 @@ _SECONDS = 5.0
 _VERBOSE = 2
 #: A connection that was refused and is not any more: connection_failure.
 PASSED = "08006"
-#: The severity, the SQLSTATE, and what the server says.
-_SAID = re.compile(r"^.*?: +([0-9A-Z]{5}): +(.*)$", re.MULTILINE)
+#: The severity, the SQLSTATE, which has a digit, and what the server says.
+_SAID = re.compile(r"^.*?: +((?=[A-Z]*\d)[0-9A-Z]{5}): +(.*)$", re.MULTILINE)
 
 
 def with_state(error: Exception, parameters: Mapping[str, Any]) -> Exception:

@@ -37,7 +37,8 @@ def told_of_command(error: Exception, database: str, subcommand: str) -> str:
         return f"{line}: {remedy(database) or 'give names and arguments in UTF-8'}"
     if state == _LOCKED:
         return f"{line}: another session holds the lock (see pg_locks): try again when it has ended"
-    if state == _CANCELED and has_statement_limit(database):
+    aliases = dict.fromkeys((database, conf.destination()))
+    if state == _CANCELED and any(map(has_statement_limit, aliases)):
         return f"{line}: run it with PGOPTIONS='-c statement_timeout=0', or as a role without that limit"
     if subcommand == "as-of" or isinstance(error, BemiError):
         return line
@@ -45,7 +46,7 @@ def told_of_command(error: Exception, database: str, subcommand: str) -> str:
         return f"{line}: run {lost_objects.remedy(database)}"
     if state in _UNKNOWN:
         return f"{line}: if another version has installed the log, run 'manage.py migrate bemi_django'"
-    return line if is_standby else explained(error, dict.fromkeys((database, conf.destination())))
+    return line if is_standby else explained(error, aliases)
 
 
 def _ours() -> set[str]:

@@ -39,7 +39,7 @@ _DEFAULT = TableName(None, TABLE)
 #: Who installs parts. Several may in the same database; a part stays until the last of them removes it.
 Installer = Literal["django", "alembic", "bemi"]
 
-_MADE = re.compile(r"\b_bemi\.(\w+)")
+_MADE = re.compile(r"\bCREATE (?:OR REPLACE )?(?:TABLE|VIEW|FUNCTION|SEQUENCE) _bemi\.(\w+)")
 
 # With this path no name in a file can mean an object that somebody put into a schema of the caller's path.
 # A log without a schema goes where the caller would create a table.

@@ -11,6 +11,7 @@ import pytest
 from bemi_django.exceptions import LogBehind
 from bemi_django.ingest.error_advice import _right, names_in, of_connection, told
 from bemi_django.ingest.libpq import error_of
+from bemi_django.schema import sql
 
 #: What somebody meets who runs a server for years, and a word of the advice.
 PASSING = {
@@ -39,6 +40,18 @@ def test_other_errors_are_told_as_they_are() -> None:
     assert told(error_of("40001", "could not serialize access")) == "could not serialize access"
     assert told(LogBehind("wait")) == "wait"
     assert "renew" in told(psycopg2.OperationalError("SSL error: certificate verify failed"))
+    assert told(error_of("55P03", 'the relation "certificate"')) == 'the relation "certificate"'
+
+
+def test_a_table_of_the_project_is_none_of_ours() -> None:
+    assert names_in("permission denied for table customers", sql.names()) == []
+
+
+def test_a_service_that_the_server_asks_may_answer_again() -> None:
+    assert (
+        of_connection(error_of("28000", 'RADIUS-Authentifizierung f\u00fcr "ann" fehlgeschlagen'), {}) is None
+    )
+    assert of_connection(error_of("28000", "Rolle darf sich nicht einloggen"), {}) is not None
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from tests.support.load_pipeline import LoadPipeline
 ROLES = """
 CREATE ROLE plain LOGIN PASSWORD 'p';
 CREATE ROLE asleep REPLICATION PASSWORD 'p';
+CREATE ROLE crowded LOGIN CONNECTION LIMIT 0 PASSWORD 'p';
 CREATE ROLE barred LOGIN REPLICATION PASSWORD 'p';
 CREATE ROLE "No-Rights" LOGIN REPLICATION PASSWORD 'p';
 CREATE ROLE "barred-from" LOGIN REPLICATION PASSWORD 'p';
@@ -32,7 +33,7 @@ GRANT EXECUTE ON FUNCTION _bemi.partition_v1 TO maker;
 """
 UNMAKE = "; ".join(
     f"DROP OWNED BY {role}; DROP ROLE {role}"
-    for role in ("plain", "asleep", "barred", '"barred-from"', '"No-Rights"', "counter", "maker")
+    for role in ("plain", "asleep", "crowded", "barred", '"barred-from"', '"No-Rights"', "counter", "maker")
 )
 
 #: Where the worker reads or writes as whom, and what it says then.
@@ -119,7 +120,7 @@ REFUSALS: dict[str, dict[str, Any]] = {
     "42501": {"user": "plain", "password": "p", "replication": "database"},
     "42704": {"user": "plain", "password": "p", "options": "-c nothing=1"},
     "22023": {"user": "plain", "password": "p", "options": "-c work_mem=much"},
-    "53300": {"user": "asleep", "password": "p"},
+    "53300": {"user": "crowded", "password": "p"},
     "": {"user": "plain", "password": "p", "port": 1},
 }
 
@@ -128,8 +129,6 @@ def test_a_refusal_is_known_by_its_sqlstate_whatever_the_server_says(trail: Load
     """In a language that we do not know, and in an encoding that psycopg2 does not."""
     said = "FATAL:  Zugriff f\u00fcr \u00bbplain\u00ab verweigert"
     for state, given in REFUSALS.items():
-        if state == "53300":
-            trail.source.run("ALTER ROLE asleep LOGIN CONNECTION LIMIT 0")
         parameters = {**trail.source.parameters, **given}
         for raised in (
             psycopg2.OperationalError(said),

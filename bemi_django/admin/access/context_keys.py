@@ -50,8 +50,6 @@ class ContextKeys:
         Raises:
             RecursionError: The context is nested too deeply.
         """
-        if not self:
-            return context
         if self._names is None:
             return self._masks.masked(context.encode()).decode()
         for name in self._names:

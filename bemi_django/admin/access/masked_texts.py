@@ -53,12 +53,12 @@ class MaskedTexts:
 
     def contexts(self, texts: Sequence[str]) -> list[str]:
         """Return contexts, given as JSON, without what is masked in them."""
+        if not self._masks:
+            return [*texts]
         known = {text: self._visible_context(text) for text in set(texts)}
-        return [known[text] for text in texts]
+        return [*map(known.__getitem__, texts)]
 
     def _visible_context(self, text: str) -> str:
-        if not self._masks:
-            return text
         try:
             text = self._masks.of_context_text(text)
             for name, redact in ((SQL_KEY, _redacted), (INVALID_KEY, _starred)):
@@ -98,12 +98,13 @@ class TableMasks:
         if self._is_plain:
             return row
         key, previous, before, after = row
+        values: list[str] = []
         try:
-            before, old = self._masked(before)
-            after, new = self._masked(after)
+            before = self._masked(before, values)
+            after = self._masked(after, values)
         except RecursionError:
             return None
-        if (old or new or self._has_hidden_key) and self._hide_keys(key, previous, old + new):
+        if (values or self._has_hidden_key) and self._hide_keys(key, previous, values):
             key, previous = key and MASK, previous and MASK
         return key, previous, before, after
 
@@ -123,32 +124,32 @@ class TableMasks:
     def _hide(self, column: str) -> bool:
         return self._masks.hide_column(self._place.schema, self._place.table, column)
 
-    def _masked(self, text: str) -> tuple[str, list[str]]:
-        """Return a row without the values of masked columns, and these values."""
+    def _masked(self, text: str, values: list[str]) -> str:
+        """Return a row without the values of masked columns, which are added to ``values``."""
         if self._is_open:
-            return self._parsed(text)
-        masked, values = text, []
+            return self._parsed(text, values)
+        masked, count = text, len(values)
         for end, is_hidden in self._ends:
-            parts = masked.split(end)
-            if len(parts) == 1:
+            head, found, rest = masked.partition(end)
+            if not found:
                 continue
-            head, rest = parts[0], parts[1]
             # A name can have a dot or a quote in front of what looks like the whole of it.
-            if len(parts) > 2 or head[-1] != '"' or head[-2] == "\\" or text.find("{", 1) != -1:
-                return self._parsed(text)
+            if end in rest or head[-1] != '"' or head[-2] == "\\" or text.find("{", 1) != -1:
+                del values[count:]
+                return self._parsed(text, values)
             if is_hidden:
                 begin = 1 if rest[0] == " " else 0
                 stop = end_of(rest, begin)
                 values.append(value := rest[begin:stop])
                 if value != _NULL:
                     masked = f"{head}{end}{rest[:begin]}{_MASKED}{rest[stop:]}"
-        return masked, values
+        return masked
 
-    def _parsed(self, text: str) -> tuple[str, list[str]]:
+    def _parsed(self, text: str, values: list[str]) -> str:
         """Do the same with a row whose columns are told apart one by one."""
         hidden = [at for name, at in spans(text).items() if self._hide(name)]
-        values = [text[begin:end] for begin, end in hidden]
-        return _starred_at(text, hidden), values
+        values += [text[begin:end] for begin, end in hidden]
+        return _starred_at(text, hidden)
 
 
 @lru_cache(_REMEMBERED)

@@ -21,7 +21,8 @@ _IN_QUOTES = re.compile(r'[",\r\n]')
 _OF_ONE = frozenset(("id", "before", "after"))
 _PLAIN = [name for name in COLUMNS if name not in JSON_COLUMNS]
 _CSV_END = b"\r\n"
-_JSON_LINE = "{" + ", ".join(f'"{name}": %s' for name in [*_PLAIN, *JSON_COLUMNS]) + "}"
+_IN_JSON = [*_PLAIN, *JSON_COLUMNS]
+_JSON_LINE = ("{" + ", ".join(f'"{name}": %b' for name in _IN_JSON) + "}").encode()
 
 
 def csv_lines(pages: Iterator[ExportPage]) -> Iterator[bytes]:
@@ -29,7 +30,7 @@ def csv_lines(pages: Iterator[ExportPage]) -> Iterator[bytes]:
     head = ",".join(COLUMNS).encode() + _CSV_END
     for page in pages:
         cells = [_written(name, _csv_writer(name), page[name]) for name in COLUMNS]
-        yield head + _encoded(map(",".join, zip(*cells, strict=True)), _CSV_END)
+        yield head + _joined(map(b",".join, zip(*cells, strict=True)), _CSV_END)
         head = b""
     if head:
         yield head
@@ -38,28 +39,31 @@ def csv_lines(pages: Iterator[ExportPage]) -> Iterator[bytes]:
 def json_lines(pages: Iterator[ExportPage]) -> Iterator[bytes]:
     """Yield the parts of a file with a JSON object on each line."""
     for page in pages:
-        plain = [_written(name, _json_writer(name), page[name]) for name in _PLAIN]
-        values = [*plain, *(page[name] for name in JSON_COLUMNS)]
-        yield _encoded(map(_JSON_LINE.__mod__, zip(*values, strict=True)), b"\n")
+        values = [_written(name, _json_writer(name), page[name]) for name in _IN_JSON]
+        yield _joined(map(_JSON_LINE.__mod__, zip(*values, strict=True)), b"\n")
 
 
-def _encoded(lines: Iterator[str], end: bytes) -> bytes:
-    # One by one: the text of a whole page would be so large that the system gives, and takes, its memory
-    # each time.
-    return end.join([*map(str.encode, lines), b""])
+def _joined(lines: Iterator[bytes], end: bytes) -> bytes:
+    return end.join([*lines, b""])
 
 
-def _written(name: str, write: Callable[[Any], str], column: Sequence[Any]) -> Iterator[str]:
+def _written(name: str, write: Callable[[Any], bytes], column: Sequence[Any]) -> Iterator[bytes]:
+    # Value by value: a line with one wide character, as masks have, would be wide as a whole.
     if name in _OF_ONE:
         return map(write, column)
     known = {value: write(value) for value in set(column)}
     return map(known.__getitem__, column)
 
 
-def _csv_writer(name: str) -> Callable[[Any], str]:
+def _csv_writer(name: str) -> Callable[[Any], bytes]:
     if name in JSON_COLUMNS:
-        return _quoted
-    return csv_moment if name in MOMENTS else csv_text
+        return _csv_json
+    write = csv_moment if name in MOMENTS else csv_text
+    return lambda value: write(value).encode()
+
+
+def _csv_json(text: str) -> bytes:
+    return b'"' + text.encode().replace(b'"', b'""') + b'"'
 
 
 def csv_text(value: Any) -> str:
@@ -67,11 +71,7 @@ def csv_text(value: Any) -> str:
     if value.__class__ is int:
         return repr(value)
     cell = "" if value is None else str(csv_cell(value))
-    return _quoted(cell) if _IN_QUOTES.search(cell) else cell
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"'
+    return '"' + cell.replace('"', '""') + '"' if _IN_QUOTES.search(cell) else cell
 
 
 def csv_moment(text: str) -> str:
@@ -98,8 +98,11 @@ def json_moment(text: str) -> str:
     )
 
 
-def _json_writer(name: str) -> Callable[[Any], str]:
-    return _in_json if name in MOMENTS else json_text
+def _json_writer(name: str) -> Callable[[Any], bytes]:
+    if name in JSON_COLUMNS:
+        return str.encode
+    write = _in_json if name in MOMENTS else json_text
+    return lambda value: write(value).encode()
 
 
 def json_text(value: Any) -> str:

@@ -12,7 +12,14 @@ from typing import Any
 from bemi_django.capture import context_masks
 from bemi_django.capture.layers import Context, Skipping
 from bemi_django.capture.warn_once import warn_once
-from bemi_django.wire import DROPPED_KEY, INVALID_KEY, MAX_CONTEXT_CHARACTERS, RESERVED_KEYS, SKIP_KEY
+from bemi_django.wire import (
+    DROPPED_KEY,
+    INVALID_KEY,
+    MAX_CONTEXT_CHARACTERS,
+    RESERVED_KEYS,
+    SKIP_KEY,
+    free_key,
+)
 
 # Characters with a meaning to a driver or to the lexer; JSON itself needs none of them.
 _INERT = [(character, f"\\u{ord(character):04x}") for character in "*%?'$"]
@@ -40,9 +47,12 @@ def context_json(context: Mapping[str, Any]) -> str:
 
 
 def _encode_context(context: Mapping[str, Any]) -> str:
+    names = [_key(key) for key in context]
+    if len(set(names)) < len(names):
+        names = _different_keys(context)
     pairs = [
-        _SKIPPING if type(value) is Skipping else f"{_key(key)}: {_value(context_masks.masked(key, value))}"
-        for key, value in context.items()
+        _SKIPPING if type(value) is Skipping else f"{name}: {_value(context_masks.masked(key, value))}"
+        for name, (key, value) in zip(names, context.items(), strict=True)
     ]
     encoded = ",".join(pairs)
     if len(encoded) <= MAX_CONTEXT_CHARACTERS:
@@ -84,7 +94,13 @@ def json_string(text: str) -> str:
 @lru_cache(maxsize=512, typed=True)
 def _key(key: Any) -> str:
     text = _text(key)
-    return json_string(f"app_{text}" if text in _OWN_KEYS else text)
+    return json_string(free_key(text, ()) if text in _OWN_KEYS else text)
+
+
+def _different_keys(context: Mapping[Any, Any]) -> list[str]:
+    """Return the keys of a context in which a key of ours may take the place of another one."""
+    texts = [_text(key) for key in context]
+    return [json_string(free_key(text, texts) if text in _OWN_KEYS else text) for text in texts]
 
 
 def _dumps(value: Any) -> str:

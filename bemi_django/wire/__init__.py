@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 #: Prefix of the logical messages that carry contexts through the write-ahead log.
 MESSAGE_PREFIX = "_bemi"
 
@@ -64,3 +66,18 @@ ROW_SETTINGS = {
     "TimeZone": "UTC",
     "extra_float_digits": "1",
 }
+
+
+def free_key(key: str, keys: Container[str]) -> str:
+    """Return a key of ours as an application's is recorded: with ``app_`` until no other has the name.
+
+    ``capture_v1_up.sql`` does the same.
+
+    Args:
+        key: A key that an application may not use.
+        keys: The keys of its context.
+    """
+    name = f"app_{key}"
+    while name in keys:
+        name = f"app_{name}"
+    return name

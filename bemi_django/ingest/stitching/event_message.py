@@ -33,6 +33,7 @@ from bemi_django.wire import (
     EVENT_PLACE,
     SQL_KEY,
     UNVERIFIED_KEY,
+    free_key,
 )
 
 #: Characters of the name of an event.
@@ -45,6 +46,7 @@ _DIGITS = b"0123456789"
 #: Digits of a time.
 _MAX_DIGITS = 18
 _SQL = f'"{SQL_KEY}"'.encode()
+_OWN_KEYS = (EVENT_KEY, DETAILS_KEY, CONNECTION_KEY, UNVERIFIED_KEY)
 
 
 class Event(NamedTuple):
@@ -114,7 +116,7 @@ class EventReader:
         said = {
             EVENT_KEY: name,
             **({DETAILS_KEY: details} if details else {}),
-            **{_free(key): value for key, value in context.items()},
+            **{free_key(key, context) if key in _OWN_KEYS else key: value for key, value in context.items()},
             **({} if is_signed else {UNVERIFIED_KEY: True}),
         }
         rendered = orjson.dumps(said)
@@ -155,10 +157,6 @@ def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("details or a context that is no object")
     return value
-
-
-def _free(key: str) -> str:
-    return f"app_{key}" if key in (EVENT_KEY, DETAILS_KEY, CONNECTION_KEY, UNVERIFIED_KEY) else key
 
 
 def _as_written(literal: str) -> orjson.Fragment:

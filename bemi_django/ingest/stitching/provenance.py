@@ -19,7 +19,7 @@ import orjson
 from bemi_django.ingest.protocol.byte_layout import PREFIX_AT, logical_content
 from bemi_django.ingest.stitching.signatures import NO_SIGNATURES, Signatures
 from bemi_django.masking.json_paths import read
-from bemi_django.wire import ADDRESS_KEY, CONNECTION_KEY, MESSAGE_PREFIX, SQL_KEY, UNVERIFIED_KEY
+from bemi_django.wire import ADDRESS_KEY, CONNECTION_KEY, MESSAGE_PREFIX, SQL_KEY, UNVERIFIED_KEY, free_key
 
 # A server cuts names to 63 bytes, which may take five times as many here. Anybody may write longer ones.
 _NAME = rb"(E?'(?:[^'\0]|''){0,1000}')"
@@ -130,4 +130,6 @@ def _without_own_keys(context: bytes) -> bytes:
     values = read(context)
     if values.keys().isdisjoint(_OWN_KEYS):
         return context
-    return orjson.dumps({f"app_{key}" if key in _OWN_KEYS else key: value for key, value in values.items()})
+    return orjson.dumps(
+        {free_key(key, values) if key in _OWN_KEYS else key: value for key, value in values.items()}
+    )

@@ -83,7 +83,12 @@ BEGIN
                                 OPERATOR(pg_catalog.=) ANY ('{SQL,db_user,application_name,connection}'::pg_catalog.text[])) THEN
                                 context := pg_catalog.json_object_agg(CASE
                                     WHEN key OPERATOR(pg_catalog.=) ANY ('{SQL,db_user,application_name,connection}'::pg_catalog.text[])
-                                        THEN pg_catalog.concat('app_', key) ELSE key END, value)
+                                        THEN (SELECT pg_catalog.concat(pg_catalog.repeat('app_', number), key)
+                                            FROM pg_catalog.generate_series(1, 100) number
+                                            WHERE pg_catalog.concat(pg_catalog.repeat('app_', number), key) OPERATOR(pg_catalog.<>)
+                                                ALL (ARRAY(SELECT pg_catalog.json_object_keys(context::pg_catalog.json)))
+                                            LIMIT 1)
+                                    ELSE key END, value)
                                     FROM pg_catalog.json_each(context::pg_catalog.json);
                             END IF;
                         EXCEPTION WHEN OTHERS THEN

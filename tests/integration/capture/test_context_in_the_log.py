@@ -73,6 +73,10 @@ def test_a_key_of_ours_in_a_context_makes_no_change_from_outside(drain: Drain, k
         assert change.context["SQL"].startswith(("INSERT INTO", "SELECT pg_temp"))
         assert change.context.get("user_id") == user
         assert "db_user" not in change.context
+    with bound_context(**{f"app_{key}": "also mine", key: "mine"}):
+        Todo.objects.create(task="both")
+    (both,) = drain()
+    assert (both.context[f"app_{key}"], both.context[f"app_app_{key}"]) == ("also mine", "mine")
 
 
 def test_what_carries_no_comment_is_skipped_with_apply_context(drain: Drain) -> None:

@@ -95,6 +95,10 @@ SENT: dict[str, tuple[str, dict[str, Any]]] = {
     "only one": ('{"db_user":"y"}', {"app_db_user": "y"}),
     "blanks": (' {\n "db_user" : null }', {"app_db_user": None}),
     "escaped": ('{"db\\u005fuser": "y", "\\u0053QL": [1]}', {"app_db_user": "y", "app_SQL": [1]}),
+    "both": (
+        '{"app_SQL": 1, "SQL": 2, "app_app_app_SQL": 3}',
+        {"app_SQL": 1, "app_app_SQL": 2, "app_app_app_SQL": 3},
+    ),
     "twice": ('{"db_user": "y", "db_user": "z"}', {"app_db_user": "z"}),
     "inside": (
         '{"a": {"SQL": 1, "db_user": 2}, "b": "\\"db_user\\": 3"}',
@@ -119,12 +123,34 @@ def test_a_context_without_a_hook_cannot_take_our_names(notes: None, drain: Drai
 
 
 CONTEXTS = st.dictionaries(
-    st.sampled_from(["SQL", "db_user", "application_name", "user_id", "é", "db\\_user", ""]),
+    st.sampled_from(
+        [
+            "SQL",
+            "app_SQL",
+            "app_app_SQL",
+            "db_user",
+            "app_db_user",
+            "application_name",
+            "user_id",
+            "é",
+            "db\\_user",
+            "",
+        ]
+    ),
     st.recursive(
         st.none() | st.integers() | st.text('aé\\"u0Sdb_user,:{}', max_size=9), st.lists, max_leaves=3
     ),
-    max_size=4,
+    max_size=6,
 )
+
+
+def renamed(context: dict[str, Any]) -> dict[str, Any]:
+    """Return what is recorded of a context: a name of ours gets ``app_`` until no other key has it."""
+    free = {
+        key: next(name for number in range(1, 9) if (name := "app_" * number + key) not in context)
+        for key in RESERVED
+    }
+    return {free.get(key, key): value for key, value in context.items()}
 
 
 def test_any_context_without_a_hook_keeps_its_values_under_other_names(notes: None, drain: Drain) -> None:
@@ -142,7 +168,7 @@ def test_any_context_without_a_hook_keeps_its_values_under_other_names(notes: No
         found = [change.context for change in drain()]
         assert [{**one, "application_name": ""} for one in found] == [
             {
-                **{f"app_{key}" if key in RESERVED else key: value for key, value in context.items()},
+                **renamed(context),
                 "SQL": statement,
                 "application_name": "",
             }

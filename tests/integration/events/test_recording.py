@@ -38,7 +38,7 @@ def category(drain: Drain) -> Category:
 
 def test_an_event_is_a_change_with_the_context_and_the_details(drain: Drain, category: Category) -> None:
     before = timezone.now()
-    with bound_context(user_id=7, event="mine"):
+    with bound_context(user_id=7, event="mine", details=1, app_details=2):
         record("sent", category, to="a@example.com", copies=2, transactional="yes")
     (event,) = drain()
     assert brief([event]) == [("EVENT", "shop_category", str(category.pk), "sent")]
@@ -49,6 +49,8 @@ def test_an_event_is_a_change_with_the_context_and_the_details(drain: Drain, cat
         "details": {"to": "a@example.com", "copies": 2, "transactional": "yes"},
         "user_id": 7,
         "app_event": "mine",
+        "app_details": 2,
+        "app_app_details": 1,
     }
     assert abs(event.committed_at - before) < timedelta(minutes=1)
     assert list(Change.objects.for_object(category).filter(operation="EVENT")) == [event]

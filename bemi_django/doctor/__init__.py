@@ -26,4 +26,5 @@ bemi.D021  partitions of tracked tables are foreign tables, whose changes are no
 bemi.D022  changes were published that are neither in the queue nor in the log
 bemi.D023  a destination cannot be asked what it has of the queue
 bemi.D024  the version of the server has an error that concerns logical decoding or the log
+bemi.D025  what writes a log of a queue does not get on
 """

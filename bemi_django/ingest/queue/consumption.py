@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 
 from bemi_django.exceptions import QueueUnavailable, ReplicationError
 from bemi_django.ingest.config import WorkerConfig
@@ -20,7 +20,8 @@ from bemi_django.ingest.queue.held_lanes import HeldLanes
 from bemi_django.ingest.queue.lane_locks import Lane
 from bemi_django.ingest.queue.log_writer import LogWriter
 from bemi_django.ingest.queue.message.chunk import Chunk
-from bemi_django.ingest.queue.replay import Replay, Replayed
+from bemi_django.ingest.queue.sources.refused_sources import RefusedSources, SourceRefused
+from bemi_django.ingest.queue.sources.replay import Replay, Replayed
 from bemi_django.ingest.rows.row_writer import EPOCH_SECONDS
 from bemi_django.ingest.stream.connections import connect_destination
 from bemi_django.ingest.timeouts import Timeouts
@@ -63,6 +64,7 @@ class Consumption:
         self._message = threading.Event()
         self._committed_at = 0
         self._balance_at = self._forget_at = 0.0
+        self._is_until_current = False
         with ExitStack() as opened:
             self._connection = connection = connect_destination(config, timeouts.lock, timeouts.answer)
             opened.callback(connection.close)
@@ -71,9 +73,12 @@ class Consumption:
             opened.callback(self._broker.close)
             self._removal = Removal(self._broker, divided.others if divided else {})
             opened.callback(self._removal.close)
+            self._refused = RefusedSources(connection)
             begins = replayed if self._is_first else replayed or Replayed()
-            self._replay = None if begins is None else Replay(connection, self._broker, begins)
-            self._lanes = HeldLanes(connection, self._broker, config, self._removal, self._message.set)
+            self._replay = None if begins is None else Replay(connection, self._broker, begins, self._refused)
+            self._lanes = HeldLanes(
+                connection, self._broker, config, self._removal, self._refused, self._message.set
+            )
             self._writer = LogWriter(connection, is_sealed=config.is_sealed, is_for_all=True)
             self.close: Callable[[], None] = opened.pop_all().close
 
@@ -84,53 +89,71 @@ class Consumption:
             until_current: Return when everything that is in the queue now is in the log, whoever writes it.
 
         Raises:
+            SourceRefused: Told to return, when all other sources are written.
             BemiError: An administrator has to do something, or the queue is not there.
             psycopg2.Error: The destination cannot be written to.
         """
         if self._replay is not None and self._is_first:
             self._replay.begin()
         self._begin_sources()
+        self._is_until_current = until_current
         targets = self._ends() if until_current else {}
-        while not self._is_stopping.is_set():
-            self._message.clear()
-            self._broker.raise_if_lost()
-            for reader in self._lanes.readers.values():
-                self._writer.keep_rejected(reader)
-            now = time.monotonic()
-            if now >= self._balance_at:
-                self._balance_at = now + _BALANCE
-                self._balance()
-                if until_current and self._is_at(targets):
-                    break
-                trouble = self._lanes.note_trouble()
-                if trouble and until_current:
-                    raise ReplicationError(trouble)
-            if now >= self._forget_at:
-                self._forget_at = now + _FORGET
-                self._lanes.forget()
-            if self._write():
-                if until_current:
-                    self._balance_at = 0.0
-                continue
-            if any(reader.peek() is not None for reader in self._lanes.readers.values()):
-                time.sleep(_BLOCKED)
-            else:
-                self._message.wait(_WAIT)
-            if self._progress.is_due(time.time() - EPOCH_SECONDS - self._committed_at / 1e6):
-                logger.info("%s", self._progress.line(0, 0.0))
+        is_over = False
+        while not is_over and not self._is_stopping.is_set():
+            try:
+                is_over = self._go_on(targets)
+            except SourceRefused as refusal:
+                self._refused.add(refusal)
+                # What was taken of other sources is not written.
+                self._lanes.read_anew()
+                self._balance_at = 0.0
         self._removal.settle()
         self._lanes.forget()
         self._removal.settle()
+        if is_over:
+            self._refused.require_none()
+
+    def _go_on(self, targets: Mapping[Lane, LanePosition]) -> bool:
+        """Write what is there, or wait for it; return whether all is in the log that is to be."""
+        self._message.clear()
+        self._broker.raise_if_lost()
+        for reader in self._lanes.readers.values():
+            self._writer.keep_rejected(reader)
+        now = time.monotonic()
+        if now >= self._balance_at:
+            self._balance_at = now + _BALANCE
+            self._begin_sources()
+            self._lanes.balance()
+            if self._is_until_current and self._is_at(targets):
+                return True
+            trouble = self._lanes.note_trouble()
+            if trouble and self._is_until_current:
+                raise ReplicationError(trouble)
+        if now >= self._forget_at:
+            self._forget_at = now + _FORGET
+            self._lanes.forget()
+        if self._write():
+            if self._is_until_current:
+                self._balance_at = 0.0
+            return False
+        if any(reader.peek() is not None for reader in self._lanes.readers.values()):
+            time.sleep(_BLOCKED)
+        else:
+            self._message.wait(_WAIT)
+        if self._progress.is_due(time.time() - EPOCH_SECONDS - self._committed_at / 1e6):
+            logger.info("%s", self._progress.line(0, 0.0))
+        return False
 
     def _begin_sources(self) -> None:
         """Begin the log of sources that have come, where the publisher does not do it."""
-        if self._replay is not None:
-            with suppress(QueueUnavailable):  # their first messages are being published
-                self._replay.begin(is_for_new=self._is_first)
-
-    def _balance(self) -> None:
-        self._begin_sources()
-        self._lanes.balance()
+        if self._replay is None:
+            return
+        try:
+            self._replay.begin(is_for_new=self._is_first)
+        except QueueUnavailable:
+            """Their first messages are being published."""
+        except SourceRefused as refusal:
+            self._refused.add(refusal)
 
     def _write(self) -> bool:
         """Write what is there, and return whether that was anything."""
@@ -157,6 +180,8 @@ class Consumption:
             require_same(others)
             return False
         self._progress.add(self._writer.write(taken))
+        for one in taken:
+            self._refused.accept(one.chunk.source)
         self._committed_at = max(self._committed_at, *(one.chunk.committed_at or 0 for one in taken))
         return True
 
@@ -173,8 +198,8 @@ class Consumption:
             for lane, end in self._broker.ends(slot, range(number)).items()
         }
 
-    def _is_at(self, targets: dict[Lane, LanePosition]) -> bool:
-        for slot in {slot for slot, _ in targets}:
+    def _is_at(self, targets: Mapping[Lane, LanePosition]) -> bool:
+        for slot in {slot for slot, _ in targets if not self._refused.is_known(slot)}:
             with self._connection, self._connection.cursor() as cursor:
                 states = lanes.read(cursor, slot)
             # Where there are fewer lanes by now, all of them were read to their end.

@@ -17,6 +17,7 @@ from bemi_django.ingest.queue.division.removal import Removal
 from bemi_django.ingest.queue.lane_locks import Lane, LaneLocks
 from bemi_django.ingest.queue.lane_reader import LaneReader
 from bemi_django.ingest.queue.message.chunk import Chunk, may_follow
+from bemi_django.ingest.queue.sources.refused_sources import RefusedSources, about
 from bemi_django.wire.lane import LanePosition
 from bemi_django.wire.sequence import HistoryStart
 
@@ -36,6 +37,7 @@ class HeldLanes:
         broker: The connection to the queue.
         config: What the consumer works on.
         removal: Knows how the stream counts, and removes what is in the log.
+        refused: Sources of which nothing is read.
         wake: Called in another thread when a message is there.
     """
 
@@ -45,10 +47,11 @@ class HeldLanes:
         broker: Broker,
         config: WorkerConfig,
         removal: Removal,
+        refused: RefusedSources,
         wake: Callable[[], object],
     ) -> None:
         self._connection, self._broker, self._config = connection, broker, config
-        self._removal, self._wake = removal, wake
+        self._removal, self._refused, self._wake = removal, refused, wake
         self._locks = LaneLocks(connection)
         self._follower = CourseFollower(connection, broker, config)
         self.readers: dict[Lane, LaneReader] = {}
@@ -63,7 +66,9 @@ class HeldLanes:
             if (reader := self.readers.pop(lane, None)) is not None:
                 reader.close()
         self._claim({slot for slot, _ in taken})
-        for slot, number in taken:
+        for slot, number in self._locks.held:
+            if (slot, number) in self.readers or slot in self._refused:
+                continue
             with self._connection, self._connection.cursor() as cursor:
                 states, histories = lanes.read(cursor, slot), Histories(slot).read(cursor)
                 servers = Histories(slot).servers(cursor)
@@ -77,6 +82,12 @@ class HeldLanes:
         self._follow_positions()
         for reader in self.readers.values():
             reader.look_back()
+
+    def read_anew(self) -> None:
+        """Read all lanes again from where the log is, from the next :meth:`balance` on."""
+        for reader in self.readers.values():
+            reader.close()
+        self.readers.clear()
 
     def _claim(self, sources: set[str]) -> None:
         """Check that no other destination is written here, which would leave out what is for this one.
@@ -96,7 +107,8 @@ class HeldLanes:
         """Follow gaps and new histories that the log does not have yet: who holds the first lane does it."""
         for (_, number), reader in self.readers.items():
             if number == 0 and reader.peek() is None and reader.turning is not None:
-                reader.is_lacking = self._follower.follow(reader.turning)
+                with about(reader.source):
+                    reader.is_lacking = self._follower.follow(reader.turning)
 
     def _follow_positions(self) -> None:
         """Read lanes anew that were moved: they begin again where a history does, or after a gap."""

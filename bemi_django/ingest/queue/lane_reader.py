@@ -15,6 +15,7 @@ from bemi_django.ingest.queue.message.headers import DIVISION_HEADER
 from bemi_django.ingest.queue.message.parts import Parts
 from bemi_django.ingest.queue.message.soundness import RejectedChunk
 from bemi_django.ingest.queue.server.lane_messages import LaneMessages
+from bemi_django.ingest.queue.sources.refused_sources import SourceRefused
 from bemi_django.wire.division import is_division
 from bemi_django.wire.lane import is_of_lost_wal
 from bemi_django.wire.sequence import FIRST_HISTORY, HistoryStart, history_of
@@ -155,13 +156,14 @@ class LaneReader(LaneMessages):
         """Check that a chunk is of the server whose positions it has: others count their WAL, too.
 
         Raises:
-            ReplicationError: It is of another one. To take it would mix two sources, and to remove it would
+            SourceRefused: It is of another one. To take it would mix two sources, and to remove it would
                 take it from the log that it is for.
         """
         sender = found.chunk.origin.system_identifier
         if self.servers.get(history_of(found.chunk.end.sequence), sender) != sender:
             stream, number = self._stream, found.first
-            raise ReplicationError(_FOREIGN.format(number, stream, self.source, stream, number))
+            message = _FOREIGN.format(number, stream, self.source, stream, number)
+            raise SourceRefused(self.source, message)
 
     def _has_followed(self, chunk: Chunk) -> bool:
         return chunk.course is None or chunk.course.is_known(self.histories, self.position)
@@ -170,7 +172,7 @@ class LaneReader(LaneMessages):
         """Return the chunk of the next messages, if they are there, whatever its position.
 
         Raises:
-            ReplicationError: A message is a chunk of another version.
+            SourceRefused: A message is a chunk of another version.
         """
         while self._messages:
             message = self._messages.popleft()
@@ -199,7 +201,8 @@ class LaneReader(LaneMessages):
             return None
         except ReplicationError as error:
             stream, number = self._stream, numbers[0]
-            raise ReplicationError(_OTHER.format(number, stream, error, stream, number)) from None
+            message = _OTHER.format(number, stream, error, stream, number)
+            raise SourceRefused(self.source, message) from None
         return StoredChunk(chunk, numbers[0], numbers[-1])
 
     def discard_rejected(self) -> None:

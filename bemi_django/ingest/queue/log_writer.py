@@ -28,6 +28,7 @@ from bemi_django.ingest.queue.message.row_values import (
     canonical_values,
     pendings_of,
 )
+from bemi_django.ingest.queue.sources.refused_sources import about
 from bemi_django.ingest.rows.canonical_json import canonical
 from bemi_django.ingest.rows.row_writer import COLUMNS
 from bemi_django.wire.ids import source_in
@@ -83,7 +84,7 @@ class LogWriter:
         """Write chunks and return the number of their changes.
 
         Raises:
-            ReplicationError: Ids of the changes of a source would not tell them from those of another.
+            SourceRefused: Ids of the changes of a source would not tell them from those of another.
             Superseded: Another consumer has written one of the lanes.
             psycopg2.Error: The destination cannot be written to.
         """
@@ -147,11 +148,11 @@ class LogWriter:
         """Keep the names that changes have for their databases, which stay when these are renamed.
 
         Raises:
-            ReplicationError: Ids of the changes of one would not tell them from those of another.
+            SourceRefused: Ids of the changes of one would not tell them from those of another.
         """
         found = {one.chunk.source: one.changes[0][_DATABASE] for one in taken if one.changes}
-        for slot in found.keys() - self._named:
-            with self._connection, self._connection.cursor() as cursor:
+        for slot in sorted(found.keys() - self._named):
+            with about(slot), self._connection, self._connection.cursor() as cursor:
                 Checkpoints(self._connection, slot).name(cursor, found[slot])
             self._named.add(slot)
 

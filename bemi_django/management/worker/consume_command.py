@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from bemi_django import destinations
 from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.ingest.queue.consumption import Consumption
-from bemi_django.ingest.queue.replay import Replayed
+from bemi_django.ingest.queue.sources.replay import Replayed
 from bemi_django.management.output.log_output import FORMATS, log_to
 from bemi_django.management.subcommand import add_subcommand
 from bemi_django.management.worker.baseline_beside import recording_baseline

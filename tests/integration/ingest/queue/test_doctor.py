@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from django.db import DatabaseError, connections
 
 from bemi_django.checks.sinks import check_sink
 from bemi_django.doctor import lost_messages, queue
@@ -176,3 +177,33 @@ def test_messages_that_were_removed_before_they_were_written(
     settings.BEMI_DESTINATIONS = {"other": {"hash": "1/2"}}
     _, other = lost_messages.findings("default", pipeline.slot)
     assert other.id == "bemi.D023" and "destination other cannot be asked" in other.message
+
+
+def test_a_log_that_stands_still_says_why(server: NatsServer, pipeline: Pipeline, settings: Any) -> None:
+    settings.BEMI_SINK = server.url()
+    made(server)
+    trouble = "UPDATE _bemi.checkpoint SET trouble = 'another server sends it' WHERE slot = %s"
+    pipeline.log.run(trouble, [pipeline.slot])
+    (found,) = lost_messages.findings("default", pipeline.slot)
+    assert found.id == "bemi.D025" and found.stops
+    assert f"the slot {pipeline.slot} stands still: another server sends it" in found.message
+
+
+def test_a_destination_is_told_from_the_source_and_whatever_its_driver_raises(
+    server: NatsServer, pipeline: Pipeline, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.BEMI_SINK = server.url()
+    settings.BEMI_DESTINATIONS = {"other": {"hash": "1/2"}}
+    made(server)
+    other = connections["other"]
+    # A variable of the environment with a byte that is no text.
+    monkeypatch.setitem(other.settings_dict, "PASSWORD", "secret\udcff")
+    other.close()
+    (found,) = lost_messages.findings("default", pipeline.slot)
+    assert found.id == "bemi.D023" and "destination other cannot be asked" in found.message
+    assert "UnicodeEncodeError" in found.message and "secret" not in found.message
+    # What the source refuses is no fault of a destination.
+    monkeypatch.setitem(other.settings_dict, "PASSWORD", "")
+    monkeypatch.setitem(other.settings_dict, "PORT", "1")
+    with pytest.raises(DatabaseError):
+        list(lost_messages.findings("other", pipeline.slot))

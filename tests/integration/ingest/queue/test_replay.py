@@ -22,7 +22,8 @@ from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.ingest.queue.consumption import Consumption
 from bemi_django.ingest.queue.copied_rows import leave_out_known
 from bemi_django.ingest.queue.message.row_values import DATABASE, KEY, OLD_KEY, OPERATION, SCHEMA, TABLE
-from bemi_django.ingest.queue.replay import Replay, Replayed
+from bemi_django.ingest.queue.sources.refused_sources import RefusedSources
+from bemi_django.ingest.queue.sources.replay import Replay, Replayed
 from bemi_django.ingest.rows.row_writer import COLUMNS
 from bemi_django.wire.lane import LanePosition
 from bemi_django.wire.queue_address import parse
@@ -183,7 +184,7 @@ def test_the_history_that_a_log_begins_with_is_of_the_server_that_has_sent_it(
     monkeypatch.setattr(Replay, "_numbers", lambda replay: SimpleNamespace(identity="stream"))
     queue: Any = SimpleNamespace(sources=lambda: {"slot": 2})
     with closing(psycopg2.connect(**destination.parameters)) as connection:
-        Replay(connection, queue, Replayed()).begin()
+        Replay(connection, queue, Replayed(), RefusedSources(connection)).begin()
     for table in ("histories", "checkpoint"):
         assert destination.one(f"SELECT system_identifier FROM _bemi.{table}") == "7002"  # noqa: S608
 
@@ -194,7 +195,7 @@ def test_a_new_destination_begins_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("bemi_django.ingest.queue.replay._PATIENCE", 0.1)
+    monkeypatch.setattr("bemi_django.ingest.queue.sources.replay._PATIENCE", 0.1)
     write(keeping)
     moment = datetime.now(timezone.utc)
     for hours, said in ((0, ""), (2, "is ahead of this machine's by "), (-3, "is behind this machine's by ")):
@@ -222,7 +223,7 @@ def test_another_clock_of_the_queue_is_named_once(
         closing(psycopg2.connect(**destination.parameters_of(WORKER))) as connection,
         closing(broker.Broker(parse(keeping.url))) as opened,
     ):
-        begun = Replay(connection, opened, Replayed(datetime.now(timezone.utc)))
+        begun = Replay(connection, opened, Replayed(datetime.now(timezone.utc)), RefusedSources(connection))
         # A destination that is not the first one looks for new sources each second.
         for _ in range(3):
             begun.begin()

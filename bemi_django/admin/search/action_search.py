@@ -78,12 +78,13 @@ class _FoundSpans:
         return True
 
 
-def read_actions(logs: ListedLogs, cursor: PageCursor) -> ActionPage:
+def read_actions(logs: ListedLogs, cursor: PageCursor, latest: Page | None = None) -> ActionPage:
     """Read one page of actions.
 
     Args:
         logs: The changes of the list. An action has all changes of the transaction of one of these.
         cursor: Where the page begins.
+        latest: The changes from there on, if some were read already: a search is not made twice.
 
     Returns:
         The page; partial if the search ran out of time. A request or run with more transactions than there is
@@ -91,7 +92,7 @@ def read_actions(logs: ListedLogs, cursor: PageCursor) -> ActionPage:
     """
     if cursor.id is not None and cursor.committed_at is None and not logs.knows(cursor.id):
         cursor = PageCursor()
-    found, first, last, is_full = _find(logs, cursor)
+    found, first, last, is_full = _find(logs, cursor, latest)
     spans = list(found.spans.values())
     following = last.newer if cursor.is_newer else last.older
     end: UUID | None = None
@@ -108,15 +109,12 @@ def read_actions(logs: ListedLogs, cursor: PageCursor) -> ActionPage:
     return ActionPage(actions, older, newer, last.is_partial and not is_full)
 
 
-def _find(logs: ListedLogs, cursor: PageCursor) -> tuple[_FoundSpans, Page, Page, bool]:
+def _find(logs: ListedLogs, cursor: PageCursor, latest: Page | None) -> tuple[_FoundSpans, Page, Page, bool]:
     """Return what was found, the first and the last page of changes read for it, and whether it is full."""
     deadline = time.monotonic() + BUDGET_SECONDS
     found = _FoundSpans()
-    first = None
-    place = cursor
+    first = page = logs.page(cursor, WINDOW, is_light=True) if latest is None else _window(latest)
     while True:
-        page = logs.page(place, WINDOW, is_light=True)
-        first = first or page
         changes = page.changes[::-1] if cursor.is_newer else page.changes
         is_full = not all(found.add(change) for change in changes)
         is_end = (page.newer if cursor.is_newer else page.older) is None or page.is_partial
@@ -126,6 +124,15 @@ def _find(logs: ListedLogs, cursor: PageCursor) -> tuple[_FoundSpans, Page, Page
         place = PageCursor(
             _bound(span, is_newer=cursor.is_newer), cursor.is_newer, committed_at=changes[-1].committed_at
         )
+        page = logs.page(place, WINDOW, is_light=True)
+
+
+def _window(latest: Page) -> Page:
+    """Return the changes of a page, only as many as a window has if its search was not ended."""
+    if not latest.is_partial or len(latest.changes) < WINDOW:
+        return latest
+    changes = latest.changes[:WINDOW]
+    return latest._replace(changes=changes, older=changes[-1].pk, is_partial=False)
 
 
 def _bound(span: Span, *, is_newer: bool) -> UUID:

@@ -50,7 +50,7 @@ class Page(NamedTuple):
         changes: The changes of the page.
         older: The id at which the next page begins, or None on the last page.
         newer: The id at which the previous page begins, or None on the first page.
-        is_partial: Whether the search ran out of time; ``older`` (or ``newer``) continues it.
+        is_partial: Whether the search ended before the page was full; ``older`` (or ``newer``) continues it.
     """
 
     changes: list[Change]
@@ -81,6 +81,7 @@ def read_page(
     is_filtered: bool,
     timeout: int,
     size: int = SIZE,
+    enough: int | None = None,
     is_one_server: bool = False,
 ) -> Page:
     """Read one page of changes.
@@ -91,10 +92,12 @@ def read_page(
         is_filtered: Whether ``changes`` leaves out part of the log.
         timeout: Time limit (ms) for the index that finds matching changes; see ``query_timeouts``.
         size: The number of changes on a page.
+        enough: The number of changes with which a search may end before the page is full.
         is_one_server: Whether all of the changes are of one server.
 
     Returns:
-        The page; partial if the search ran out of time, the newest if it should begin at a removed change.
+        The page; partial if the search ended before it was full, the newest if it should begin at a removed
+        change.
     """
     order = order_of_list(is_one_server=is_one_server)
     begin = _place(order, cursor)
@@ -104,7 +107,7 @@ def read_page(
         with no_seqscan():
             found, limit = read_changes(beyond[: size + 1]), None
     else:
-        found, limit = _search(order, beyond, begin, cursor.is_newer, timeout, size)
+        found, limit = _search(order, beyond, begin, cursor.is_newer, timeout, size, enough or size + 1)
     has_more = len(found) > size
     found = found[:size]
     is_partial = limit is not None and not has_more
@@ -117,7 +120,13 @@ def read_page(
 
 
 def _search(
-    order: ListOrder, beyond: ChangeQuerySet, first: ListPlace | None, is_newer: bool, timeout: int, size: int
+    order: ListOrder,
+    beyond: ChangeQuerySet,
+    first: ListPlace | None,
+    is_newer: bool,
+    timeout: int,
+    size: int,
+    enough: int,
 ) -> tuple[list[Change], ListPlace | None]:
     """Return a page of changes and one more, and the place that the search reached, or None at the end."""
     deadline = time.monotonic() + BUDGET_SECONDS
@@ -126,7 +135,7 @@ def _search(
     while True:
         limit = _limit(order, begin, is_newer, length)
         found += _window(order, _beyond(order, beyond, begin, is_newer), limit, is_newer, size - len(found))
-        if limit is None or len(found) > size:
+        if limit is None or len(found) > size or (length == WINDOW and len(found) >= enough):
             return found, limit
         if length == WINDOW and not is_begun and timeout != query_timeouts.NO_INDEX:
             is_begun = True

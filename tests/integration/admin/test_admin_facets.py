@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from hypothesis import HealthCheck, given
+from hypothesis import settings as tried
+from hypothesis import strategies as st
 
+from bemi_django.admin.search import action_search, paging
 from bemi_django.admin.search.hints import facets
+from bemi_django.models import Change
 from tests.support.audit import LIST, listed, record, record_many, visitor
 
 
@@ -116,3 +124,42 @@ def test_later_pages_count_nothing(admin_client: Client) -> None:
     response = admin_client.get(f"{LIST}?view=rows")
     older = response.context["older"]
     assert admin_client.get(f"{LIST}{older}").context["facets"] is None
+
+
+@given(
+    numbers=st.lists(st.tuples(st.integers(1, 5), st.booleans()), min_size=1, max_size=8),
+    counted=st.integers(1, 20),
+    window=st.integers(1, 6),
+    query=st.sampled_from(["", "?operation=DELETE", "?operation=DELETE&user=bob", "?not_operation=DELETE"]),
+)
+@tried(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, deadline=None)
+def test_counted_changes_are_those_that_the_list_begins_with(
+    log: Any, admin_client: Client, numbers: Any, counted: int, window: int, query: str
+) -> None:
+    Change.objects.all().delete()
+    for number, (count, is_deleted) in enumerate(numbers, 1):
+        for ordinal in range(count):
+            operation = "DELETE" if is_deleted or ordinal % 2 else "UPDATE"
+            record(number, ordinal=ordinal, operation=operation, context={"user_id": log.pk})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(facets, "_COUNTED", counted)
+        patch.setattr(action_search, "SIZE", 4)
+        patch.setattr(action_search, "WINDOW", window)
+        patch.setattr(paging, "FIRST_WINDOW", 3)
+        patch.setattr(paging, "WINDOW", 7)
+        cache.clear()
+        fresh, cached = admin_client.get(f"{LIST}{query}"), admin_client.get(f"{LIST}{query}")
+    assert fresh.context["facets"] == cached.context["facets"]
+    for response in (fresh, cached):
+        shown = [line.last.pk for line in response.context["actions"]]
+        assert shown == [line.last.pk for line in fresh.context["actions"]]
+        assert response.context["older"] == fresh.context["older"]
+
+
+def test_a_list_does_not_search_twice(admin_client: Client) -> None:
+    record_many(60)
+    cache.clear()
+    with CaptureQueriesContext(connection) as queries:
+        assert admin_client.get(f"{LIST}?not_table=tag&operation=UPDATE").context["facets"] is not None
+    searches = [query["sql"] for query in queries if re.search(r"'UPDATE'.* ORDER BY .* LIMIT", query["sql"])]
+    assert len(searches) == 1, searches

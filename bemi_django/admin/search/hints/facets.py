@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.core.cache import cache
-from django.db.models import F
 from django.http import QueryDict
 from django.utils.formats import number_format
 
@@ -15,11 +14,11 @@ from bemi_django.admin.access.viewer import Viewer
 from bemi_django.admin.display.actors import user_names
 from bemi_django.admin.display.values.operation_names import OPERATIONS
 from bemi_django.admin.display.values.turned_text import in_order
-from bemi_django.admin.search import query_timeouts
+from bemi_django.admin.search import action_search
 from bemi_django.admin.search.filter_form import FilterForm
 from bemi_django.admin.search.filters.filter_fields import EXCLUDED
-from bemi_django.admin.search.filters.filtered_changes import FilteredChanges
-from bemi_django.admin.search.paging import PageCursor, read_page
+from bemi_django.admin.search.logs.listed_logs import ListedLogs
+from bemi_django.admin.search.paging import Page, PageCursor
 from bemi_django.admin.search.people.groups import changes_by_group, knows_groups
 
 #: Changes that are counted, which the first window of a search holds if half of it matches, and values of
@@ -67,56 +66,64 @@ class _Counts(NamedTuple):
     is_whole: bool
 
 
-def facets(form: FilterForm, filtered: FilteredChanges, cursor: PageCursor, viewer: Viewer) -> Facets:
+class FacetCounts:
+    """The values of the filters in the latest changes of a list, counted once a minute.
+
+    Args:
+        logs: The changes of the list, of one log.
+        cursor: Where the list begins.
+        viewer: The user who sees the list. What is masked for the user is not counted.
+    """
+
+    def __init__(self, logs: ListedLogs, cursor: PageCursor, viewer: Viewer) -> None:
+        key = viewer.cache_key(
+            "facets", logs.first.changes, cursor, conf.masked_fields(), knows_groups(viewer)
+        )
+        #: The changes that were read to be counted; None if their counts were known.
+        self.latest: Page | None = None
+        counts: _Counts | None = cache.get(key)
+        if counts is None:
+            # A longer search is not worth more than the list needs of it.
+            enough = action_search.WINDOW
+            self.latest = logs.page(cursor, _COUNTED, enough=enough, is_light=True)
+            counts = _counts(self.latest, viewer)
+            cache.set(key, counts, _FRESH)
+        self.counts = counts
+
+
+def facets(form: FilterForm, counts: FacetCounts, viewer: Viewer) -> Facets:
     """Return the most frequent values of the filters in the latest changes of a list.
 
     Args:
         form: The form of the filters.
-        filtered: Its query.
-        cursor: Where the list begins.
-        viewer: The user who sees the list. What is masked for the user is not counted.
+        counts: Their values.
+        viewer: The user who sees the list.
     """
-    key = viewer.cache_key("facets", filtered.changes, cursor, conf.masked_fields(), knows_groups(viewer))
-    counts: _Counts | None = cache.get(key)
-    if counts is None:
-        counts = _counts(filtered, cursor, viewer)
-        cache.set(key, counts, _FRESH)
-    labels = _labels(counts.values["user"], viewer)
+    by_filter = counts.counts.values
+    labels = _labels(by_filter["user"], viewer)
     for name, key in (("user", "user_id"), ("endpoint", "endpoint")):
-        viewer.lifted.context_keys(*([key] if counts.values[name] else []))
+        viewer.lifted.context_keys(*([key] if by_filter[name] else []))
     found = []
-    for name, values in counts.values.items():
+    for name, values in by_filter.items():
         if len(values) > 1:
             asked = viewer.request.GET
             some = [_value(asked, name, text, count, labels) for text, count in values[:_OFFERED]]
             found.append(Facet(str(form.fields[name].label), some))
-    return Facets(found, counts.counted, counts.is_whole)
+    return Facets(found, counts.counts.counted, counts.counts.is_whole)
 
 
-def _counts(filtered: FilteredChanges, cursor: PageCursor, viewer: Viewer) -> _Counts:
-    light = filtered.changes.only("id", "committed_at", "table", "operation").annotate(
-        bemi_user=F("context__user_id"),
-        bemi_endpoint=F("context__endpoint"),
-        bemi_tenant=F("context__tenant"),
-    )
-    page = read_page(
-        light,
-        cursor,
-        is_filtered=filtered.is_filtered,
-        timeout=min(filtered.timeout, query_timeouts.FILTER),
-        size=_COUNTED,
-    )
+def _counts(page: Page, viewer: Viewer) -> _Counts:
     found: dict[str, Counter[str]] = {name: Counter() for name in EXCLUDED}
     hides = {key: viewer.masks.hide_context_key(key) for key in ("user_id", "endpoint")}
     for change in page.changes:
-        seen: Any = change
         found["table"][change.table] += 1
         found["operation"][change.operation] += 1
-        is_known = not hides["user_id"] and viewer.users.has_user_of(seen.bemi_tenant)
-        if is_known and isinstance(seen.bemi_user, (int, str)):
-            found["user"][str(seen.bemi_user)] += 1
-        if not hides["endpoint"] and isinstance(seen.bemi_endpoint, str):
-            found["endpoint"][seen.bemi_endpoint] += 1
+        user, endpoint = change.context.get("user_id"), change.context.get("endpoint")
+        is_known = not hides["user_id"] and viewer.users.has_user_of(change.context.get("tenant"))
+        if is_known and isinstance(user, (int, str)):
+            found["user"][str(user)] += 1
+        if not hides["endpoint"] and isinstance(endpoint, str):
+            found["endpoint"][endpoint] += 1
     found["group"] = changes_by_group(found["user"], viewer)
     values = {
         name: [(text, count) for text, count in counter.most_common() if 0 < len(text) <= _LONGEST]

@@ -50,17 +50,22 @@ class ListedLogs:
         #: The query of the first one, for what is said of one log alone.
         self.first = parts[0].filtered
 
-    def page(self, cursor: PageCursor, size: int = SIZE, *, is_light: bool = False) -> Page:
+    def page(
+        self, cursor: PageCursor, size: int = SIZE, *, enough: int | None = None, is_light: bool = False
+    ) -> Page:
         """Read a page; see :func:`read_page`.
 
         Args:
             cursor: Where it begins.
             size: The number of changes on it.
+            enough: The number of changes with which a search may end before the page is full.
             is_light: Whether the values of rows are not needed.
         """
         if len(self._parts) > 1:
             cursor = self._placed(cursor)
-        pages = self._asked(partial(self._page_of, cursor=cursor, size=size, is_light=is_light))
+        pages = self._asked(
+            partial(self._page_of, cursor=cursor, size=size, enough=enough, is_light=is_light)
+        )
         return pages[0] if len(pages) == 1 else self._merged(pages, cursor, size)
 
     def knows(self, change_id: UUID) -> bool:
@@ -106,11 +111,16 @@ class ListedLogs:
         return sorted(once.values(), key=lambda change: change.pk)
 
     @staticmethod
-    def _page_of(part: LogPart, cursor: PageCursor, size: int, *, is_light: bool) -> Page:
+    def _page_of(part: LogPart, cursor: PageCursor, size: int, *, enough: int | None, is_light: bool) -> Page:
         filtered = part.filtered
         changes = filtered.changes.defer(*_ROWS) if is_light else filtered.changes
         return read_page(
-            changes, cursor, is_filtered=filtered.is_filtered, timeout=filtered.timeout, size=size
+            changes,
+            cursor,
+            is_filtered=filtered.is_filtered,
+            timeout=filtered.timeout,
+            size=size,
+            enough=enough,
         )
 
     def _place(self, change_id: UUID) -> ListPlace | None:

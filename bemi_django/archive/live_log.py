@@ -14,7 +14,7 @@ from psycopg2 import sql
 from bemi_django import conf
 from bemi_django.archive.month import Month, month_of
 from bemi_django.archive.row_streams import FIRST, ReadRows, RowPlace, WrittenRows
-from bemi_django.exceptions import ArchiveError, first_line
+from bemi_django.exceptions import ArchiveError
 from bemi_django.schema import installed
 from bemi_django.schema.locking import Claim
 
@@ -187,13 +187,11 @@ def open_log() -> Iterator[LiveLog]:
     """Yield the log of the destination, and the only process that works on its archive.
 
     Raises:
-        ArchiveError: Another process works on it, or the database cannot be reached.
+        ArchiveError: Another process works on it.
+        psycopg2.Error: The database cannot be reached.
         NotInstalled: There is no log.
     """
-    try:
-        connection = psycopg2.connect(**conf.connection_parameters(conf.destination()))
-    except psycopg2.OperationalError as error:
-        raise ArchiveError(f"cannot connect to the database of the log: {first_line(error)}") from error
+    connection = psycopg2.connect(**conf.connection_parameters(conf.destination()))
     connection.autocommit = True
     try:
         log = LiveLog(connection)

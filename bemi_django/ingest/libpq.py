@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import select
+import time
 from functools import cache
 from typing import Any
 
 import psycopg2
 import psycopg2.errors
 from psycopg2 import _psycopg
+from psycopg2.extensions import POLL_OK, POLL_READ
 
 from bemi_django.exceptions import ReplicationError
 
@@ -56,3 +59,21 @@ def error_of(state: str, message: str) -> psycopg2.Error:
     # Its attributes are read-only, but for this way, by which it is unpickled.
     error.__setstate__({"pgcode": state, "pgerror": message})
     return error
+
+
+def wait(connection: Any, deadline: float) -> None:
+    """Wait until an asynchronous connection is open, or has done what it was asked.
+
+    Args:
+        connection: The connection.
+        deadline: The time of :func:`time.monotonic` until which it may take.
+
+    Raises:
+        TimeoutError: The deadline has passed.
+    """
+    while (state := connection.poll()) != POLL_OK:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        is_read = state == POLL_READ
+        select.select([connection] if is_read else [], [] if is_read else [connection], [], left)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from django.db import DatabaseError
+
 from bemi_django import conf
 from bemi_django.exceptions import BemiError, IsStandby, Refused, first_line, sqlstate_of
-from bemi_django.ingest.error_advice import names_in
+from bemi_django.ingest.error_advice import names_in, told
 from bemi_django.schema import installed, sql
 from bemi_django.schema.django_commands import lost_objects
 from bemi_django.schema.names.unreadable_names import remedy
@@ -27,6 +29,14 @@ def told_of_command(error: Exception, database: str, subcommand: str) -> str:
         database: Alias of the source.
         subcommand: The name of the command.
     """
+    try:
+        return _told(error, database, subcommand)
+    except (DatabaseError, BemiError, UnicodeDecodeError):
+        # A database that cannot be asked must not hide what has happened.
+        return told(error)
+
+
+def _told(error: Exception, database: str, subcommand: str) -> str:
     state = sqlstate_of(error)
     # A primary that is read-only has an administrator who made it so, and says so.
     is_standby = state in _READ_ONLY and installed.is_standby(database)

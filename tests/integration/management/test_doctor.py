@@ -14,7 +14,7 @@ from django.db import connection
 
 from bemi_django import conf, doctor
 from bemi_django.doctor import connection as way
-from bemi_django.doctor import cost, known_tables, rights, server, standbys, tables
+from bemi_django.doctor import cost, known_tables, rights, server, standbys, tables, versions
 from bemi_django.doctor.finding import Finding
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.schema import tracking
@@ -155,6 +155,24 @@ def test_the_cost_grows_with_what_is_written_and_its_width(source: None) -> None
 
 
 @pytest.mark.administrator
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_the_versions_of_the_logs_servers_are_examined_too(
+    source: None, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.BEMI_DESTINATION = "other"
+    major, minor = divmod(connection.pg_version, 10000)
+    traps = [
+        versions._Trap({major: (minor, minor + 1)}, what, is_of_stream=is_of_stream)
+        for what, is_of_stream in (("the stream ends", True), ("indexes lack rows", False))
+    ]
+    monkeypatch.setattr(versions, "_TRAPS", traps)
+    assert [finding.message for finding in versions.findings("default")] == [
+        f"The server of 'default' is PostgreSQL {major}.{minor}: the stream ends.",
+        f"The server of 'default' is PostgreSQL {major}.{minor}: indexes lack rows.",
+        f"The server of 'other' is PostgreSQL {major}.{minor}: indexes lack rows.",
+    ]
+
+
 def test_a_slot_of_another_name_that_nobody_reads_is_found(source: None) -> None:
     def leftover() -> list[Finding]:
         return [f for f in server.findings("default") if f.id == "bemi.D008" and "bemi_leftover" in f.message]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -10,8 +9,8 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 import psycopg2
-import psycopg2.extensions
 
+from bemi_django.ingest.libpq import wait
 from bemi_django.ingest.rows.catalog.large_computation import Ask, computed_in_pieces
 
 Result = TypeVar("Result")
@@ -75,7 +74,7 @@ class Calculator:
 
                 def ask(statement: str, parameters: Sequence[object] | None = None) -> list[Any]:
                     cursor.execute(statement, parameters)
-                    _wait(connection, time.monotonic() + self._seconds)
+                    wait(connection, time.monotonic() + self._seconds)
                     return list(cursor.fetchall()) if cursor.description else []
 
                 found = speak(ask)
@@ -106,7 +105,7 @@ class Calculator:
             # Notices of any length are dropped as they come.
             connection.notices = deque(maxlen=0)
             try:
-                _wait(connection, time.monotonic() + self._seconds)
+                wait(connection, time.monotonic() + self._seconds)
             except TimeoutError:
                 connection.close()
                 raise psycopg2.OperationalError("the source accepts no connection") from None
@@ -125,17 +124,3 @@ class Calculator:
     def _ask(self, query: str, *parameters: object) -> None:
         with self._server.cursor() as cursor:
             cursor.execute(query, parameters or None)
-
-
-def _wait(connection: Any, deadline: float) -> None:
-    """Wait until an asynchronous connection has done what it was asked.
-
-    Raises:
-        TimeoutError: The deadline has passed.
-    """
-    while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        is_read = state == psycopg2.extensions.POLL_READ
-        select.select([connection] if is_read else [], [] if is_read else [connection], [], left)

@@ -14,6 +14,7 @@ from bemi_django.ingest.error_advice import is_lasting, of_connection, told
 from bemi_django.ingest.refusal import with_state
 from bemi_django.ingest.stream import connections
 from tests.support.cluster import Cluster
+from tests.support.command import Command
 from tests.support.load_pipeline import LoadPipeline
 
 ROLES = """
@@ -112,6 +113,46 @@ def test_a_refusal_is_one_line_that_says_what_to_do(who: str, words: str, trail:
         assert "Traceback" not in worker.out and "trying again" not in worker.out
 
 
+#: What connects to the source, and to the log, in its own way.
+COMMANDS = {
+    "source": ("run", "status", "doctor", "verify", "sync", "baseline", "retry-dead-letters"),
+    "log": (
+        *("run", "status", "sync", "prune", "verify --chain", "archive --before 2020-01 --to /nowhere"),
+        "handlers",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("where", "command"), [(where, command) for where, names in COMMANDS.items() for command in names]
+)
+def test_a_wrong_password_is_one_failed_log_in(where: str, command: str, trail: LoadPipeline) -> None:
+    """Providers and directories lock accounts after a few of them."""
+    trail.write()
+    cluster = getattr(trail, where)
+
+    def failed() -> int:
+        said = b'FATAL:  password authentication failed for user "plain"'
+        return (cluster.directory / "server.log").read_bytes().count(said)
+
+    before = failed()
+    given = {"source": trail.source.server.url, "log": trail.log.server.url}
+    given[where] = address(cluster, "plain", "wrong")
+    with Command("bemi", *command.split(), slot=trail.slot, **given) as process:
+        assert process.ends() == 1, process.out
+        (line,) = process.errors.splitlines()
+        assert line.endswith('"plain": correct USER and PASSWORD in DATABASES')
+    assert failed() == before + 1
+
+
+def test_a_database_that_cannot_be_asked_hides_no_other_error(trail: LoadPipeline) -> None:
+    """The log lacks a table, and the source, which would know why, refuses the connection."""
+    source = address(trail.source, "plain", "wrong")
+    with Command("bemi", "prune", slot=trail.slot, source=source, log=trail.log.server.url) as process:
+        assert process.ends() == 1, process.out
+        assert process.errors == 'CommandError: relation "_bemi.lost_months" does not exist\n'
+
+
 #: Who connects how, and with which SQLSTATE the server refuses that.
 REFUSALS: dict[str, dict[str, Any]] = {
     "28P01": {"user": "plain", "password": "wrong"},
@@ -140,6 +181,22 @@ def test_a_refusal_is_known_by_its_sqlstate_whatever_the_server_says(trail: Load
             assert (refused is not None) == (state not in ("53300", "")), refused
             if state:
                 assert ": " in str(refused or told(error)).replace(first_line(error), ""), state
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("28P01", 'FATAL:  password authentication failed for user "plain"'),
+        ("28P01", 'FATAL:  Zugriff verweigert\npassword retrieved from file "/home/plain/.pgpass"'),
+        ("28000", 'FATAL:  LDAP authentication failed for user "plain"'),
+        ("", 'connection to server at "db" (10.0.0.7), port 5432 failed: timeout expired'),
+    ],
+)
+def test_a_server_is_not_asked_again(state: str, said: str, trail: LoadPipeline) -> None:
+    """No log-in that has failed is tried again, and no server that was not there is waited for twice."""
+    # It would accept the connection.
+    error = with_state(psycopg2.OperationalError(said), trail.source.parameters)
+    assert sqlstate_of(error) == state and first_line(error) == " ".join(said.splitlines()[0].split())
 
 
 def test_a_password_that_was_renewed_meanwhile_is_no_reason_to_end(trail: LoadPipeline) -> None:

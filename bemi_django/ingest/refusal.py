@@ -44,12 +44,16 @@ def with_state(error: Exception, parameters: Mapping[str, Any]) -> Exception:
         error: What the driver has raised.
         parameters: The parameters of libpq with which the connection was to be opened.
     """
-    words = _words_of(error)
+    words, found = _words_of(error), error
     for state, said in _known(words) or _refusals(words, parameters):
         # There is a line for each address of the host.
         line = next((line for line in words.splitlines() if said in line), said)
-        return error_of(state, " ".join(line.split()))
-    return psycopg2.OperationalError(words) if isinstance(error, UnicodeDecodeError) else error
+        found = error_of(state, " ".join(line.split()))
+        break
+    else:
+        if isinstance(error, UnicodeDecodeError):
+            found = psycopg2.OperationalError(words)
+    return found
 
 
 def _known(words: str) -> list[tuple[str, str]]:

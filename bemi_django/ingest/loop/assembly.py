@@ -25,7 +25,7 @@ from bemi_django.ingest.queue.backlog import Backlog
 from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.queue.course.course_follower import read_course
 from bemi_django.ingest.queue.division.former_division import FormerDivision
-from bemi_django.ingest.queue.lane_source import LaneSource
+from bemi_django.ingest.queue.lane_source import LaneSource, NamedSince
 from bemi_django.ingest.queue.outbox import Waiting
 from bemi_django.ingest.queue.publisher import QueueSink
 from bemi_django.ingest.queue.server.stream_config import warn_of_durability
@@ -104,6 +104,7 @@ def assemble(
     counts = catalog.masks.counts = progress.counts
     for _, condition in selection.conditions:
         condition.counts = counts
+    named_since: NamedSince = {}
     if target is not None:
         sink: Sink = ExportSink(
             session.destination,
@@ -130,7 +131,7 @@ def assemble(
         )
     else:
         waiting = Waiting(hold_stream, keep_alive, note_trouble)
-        sink = _publishing(queue, session, config, start, repairer.outline_of, waiting, writer)
+        sink = _publishing(queue, session, config, start, repairer.outline_of, waiting, writer, named_since)
     session.keep(sink)
     for gap in session.gaps:
         sink.add(gap)
@@ -150,7 +151,8 @@ def assemble(
             committer.flush()
             queued.wait_for_consumers(sink)
 
-        baselines = queued = QueuedBaselines(session, catalog.transactions.shows, flush, keep_alive, masks)
+        shows = catalog.transactions.shows
+        baselines = queued = QueuedBaselines(session, shows, flush, keep_alive, masks, named_since)
     intake = Intake(
         writer,
         sink,
@@ -174,6 +176,7 @@ def _publishing(
     outline: Outline,
     waiting: Waiting,
     writer: RowWriter,
+    named_since: NamedSince,
 ) -> QueueSink:
     """Return the sink that publishes, which has told other destinations how the log has come to its start."""
     if not queue.address.is_synced:
@@ -189,6 +192,7 @@ def _publishing(
             session.origin,
             config.is_sealed,
             config.division,
+            named_since,
         ),
         start,
         outline,

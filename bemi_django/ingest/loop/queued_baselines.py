@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bemi_django.exceptions import QueueUnavailable
 from bemi_django.ingest.destination import lanes
 from bemi_django.ingest.loop.baseline_ranges import BaselineRange, BaselineRanges
 from bemi_django.ingest.loop.transaction import OpenTransaction
 from bemi_django.ingest.pipeline import Sink
+from bemi_django.ingest.queue.lane_source import NamedSince
+from bemi_django.ingest.stream.session import Session
+from bemi_django.masking.rules import Rules
+from bemi_django.wire.lsn import parse_lsn
 from bemi_django.wire.sequence import sequence_at
 
 #: Seconds between two looks at how far the consumers are.
@@ -20,7 +24,23 @@ class QueuedBaselines(BaselineRanges):
     """Reads ranges, and keeps no transaction of the destination open, which others write.
 
     All rows of a range for all logs are published: consumers leave out those that have a change in their log.
+
+    Args:
+        session, shows, flush, keep_alive, masking: See :class:`BaselineRanges`.
+        named_since: Gets the tables whose rows are read.
     """
+
+    def __init__(
+        self,
+        session: Session,
+        shows: Callable[[int], bool],
+        flush: Callable[[], None],
+        keep_alive: Callable[[], bool],
+        masking: Rules,
+        named_since: NamedSince,
+    ) -> None:
+        super().__init__(session, shows, flush, keep_alive, masking)
+        self._named_since = named_since
 
     def _get_ready(self) -> None:
         if not self._is_copy:
@@ -29,6 +49,9 @@ class QueuedBaselines(BaselineRanges):
     def _recorded(
         self, low: str, snapshot: str, table: Sequence[str | None], keys: list[str]
     ) -> set[str] | None:
+        schema, name, since = table
+        if schema is not None and name is not None and since is not None:
+            self._named_since[schema, name] = parse_lsn(since)
         return set() if self._is_copy else super()._recorded(low, snapshot, table, keys)
 
     def read(self, transaction: OpenTransaction) -> BaselineRange | None:

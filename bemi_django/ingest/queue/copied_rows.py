@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bemi_django.ingest.queue.division.taken_chunk import TakenChunk
@@ -11,16 +11,18 @@ from bemi_django.ingest.queue.message.row_values import (
     KEY,
     OLD_KEY,
     OPERATION,
+    POSITION,
     SCHEMA,
     TABLE,
     Values,
 )
 from bemi_django.ingest.stitching.operations import BASELINE, EVENT
+from bemi_django.wire.lsn import format_lsn
 
 # The rows are as they were at their place, whatever a snapshot shows.
 _RECORDED = """
 SELECT _bemi.recorded_v1(%s, 'FFFFFFFF/FFFFFFFF', '9223372036854775807:9223372036854775807:', %s, %s, %s,
-                         NULL, %s)
+                         %s, %s)
 """
 #: Keys that the log is asked for at once.
 _KEYS = 500
@@ -42,24 +44,31 @@ def leave_out_known(cursor: Any, taken: Sequence[TakenChunk]) -> None:
     for source, chunks in of_sources.items():
         changes = [change for one in chunks for change in one.changes]
         if any(change[OPERATION] == BASELINE for change in changes):
-            kept = set(map(id, _fresh(cursor, source, changes)))
+            named_since = {table: lsn for one in chunks for table, lsn in one.chunk.named_since.items()}
+            kept = set(map(id, _fresh(cursor, source, changes, named_since)))
             for one in chunks:
                 one.changes = [change for change in one.changes if id(change) in kept]
 
 
-def _fresh(cursor: Any, source: str, changes: Sequence[Values]) -> list[Values]:
+def _fresh(
+    cursor: Any, source: str, changes: Sequence[Values], named_since: Mapping[tuple[str, str], int]
+) -> list[Values]:
     """Return changes of a source without rows of a baseline that have a change in the log, or among these."""
     wanted: dict[_Table, list[str]] = {}
     for change in changes:
         if change[OPERATION] == BASELINE and change[KEY] is not None:
             wanted.setdefault(_table_of(change), []).append(change[KEY])
-    known = {(table, key) for table, keys in wanted.items() for key in _recorded(cursor, source, table, keys)}
+    known: set[tuple[_Table, str]] = set()
+    for table, keys in wanted.items():
+        found = _recorded(cursor, source, table, named_since.get(table[1:]), keys)
+        known.update((table, key) for key in found)
     kept: list[Values] = []
     for change in changes:
         table, operation = _table_of(change), change[OPERATION]
         if operation != BASELINE or (table, change[KEY]) not in known:
             kept.append(change)
-        if operation != EVENT:
+        # What was before is of another table, which had the name.
+        if operation != EVENT and change[POSITION] >= named_since.get(table[1:], 0):
             known |= {(table, key) for key in (change[KEY], change[OLD_KEY]) if key is not None}
     return kept
 
@@ -68,9 +77,10 @@ def _table_of(change: Values) -> _Table:
     return change[DATABASE], change[SCHEMA], change[TABLE]
 
 
-def _recorded(cursor: Any, source: str, table: _Table, keys: list[str]) -> set[str]:
+def _recorded(cursor: Any, source: str, table: _Table, since: int | None, keys: list[str]) -> set[str]:
     found: set[str] = set()
+    lsn = None if since is None else format_lsn(since)
     for start in range(0, len(keys), _KEYS):
-        cursor.execute(_RECORDED, [source, *table, keys[start : start + _KEYS]])
+        cursor.execute(_RECORDED, [source, *table, lsn, keys[start : start + _KEYS]])
         found.update(cursor.fetchone()[0] or ())
     return found

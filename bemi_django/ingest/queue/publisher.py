@@ -76,8 +76,7 @@ class QueueSink:
         self._outbox = Outbox(broker, waiting)
         self.fileno = self._outbox.fileno
         self.has_pending = False
-        self.committed_at = 0
-        self.written = self.kept = 0
+        self.committed_at = self.written = self.kept = 0
         self._taken = self._taken_letters = 0
 
     def tell(self, course: Course) -> None:
@@ -207,13 +206,14 @@ class QueueSink:
         if position == self._begin:
             # Nothing can be before it.
             return
-        rows = sum(map(len, self._rows))
         messages = [
             message
             for lane in reversed(range(self._source.lanes))
             for message in self._messages(lane, position)
         ]
-        batch = PublishedBatch(rows, len(self._letters), end, self._committed_at)
+        batch = PublishedBatch(sum(map(len, self._rows)), len(self._letters), end, self._committed_at)
+        if end is not None:
+            self._source.named_since.clear()
         if self._is_barrier:
             self._after = position
         self._begin, self._is_barrier, self._size = position, False, 0
@@ -224,16 +224,15 @@ class QueueSink:
         self._outbox.publish(messages, batch)
 
     def _messages(self, lane: int, end: LanePosition) -> list[Outgoing]:
-        name, begin = self._source.name, self._begin
+        source, begin = self._source, self._begin
         after = self._after if lane else begin if self._is_barrier else None
-        letters = self._letters if lane == 0 else []
-        omissions = self._left_out if lane == 0 else []
-        of_source = self._source.lanes, self._source.origin, self._source.is_canonical
-        chunk = Chunk(name, lane, begin, end, after, self._committed_at, [], letters, omissions, *of_source)
+        letters, left_out = (self._letters, self._left_out) if lane == 0 else ([], [])
+        known = source.origin, source.is_canonical, "", None, source.named_since
+        at, moment = (source.name, lane, begin, end, after), self._committed_at
+        chunk = Chunk(*at, moment, [], letters, left_out, source.lanes, *known)
         payload, largest = encode(chunk, self._rows[lane]), self._broker.largest
-        subject = self._broker.address.subject(name, lane)
+        subject, division = self._broker.address.subject(source.name, lane), source.division
         identifier = f"{subject}.{begin.sequence}.{begin.ordinal}-{end.sequence}.{end.ordinal}"
-        division = self._source.division
         if len(payload) <= largest:
             return [Outgoing(subject, identifier, payload, end, division=division)]
         parts = [payload[at : at + largest] for at in range(0, len(payload), largest)]

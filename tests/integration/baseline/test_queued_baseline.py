@@ -10,6 +10,7 @@ import pytest
 from django.test import override_settings
 
 from bemi_django.baseline.baseline import BaselineOptions, baseline
+from bemi_django.exceptions import LogBehind
 from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.management.baseline.named_sink import sink_of
 from bemi_django.wire.queue_address import parse
@@ -68,4 +69,50 @@ def test_rows_are_recorded_once(pipeline: Pipeline, nats_server: NatsServer) -> 
     assert execute(keys) == [("2",), ("3",), ("4",), ("5",)]
     execute("UPDATE lab.page SET word = 'later' WHERE id = 50")
     assert [change.key for change in pipeline.drain() if change.table == "page"][-1] == "50"
+    execute("DELETE FROM _bemi.lanes")
+
+
+@pytest.mark.parametrize("way", ["asked by the publisher", "left to consumers", "written together"])
+def test_a_row_is_recorded_although_a_dropped_table_of_the_same_name_had_its_key(
+    way: str, pipeline: Pipeline, nats_server: NatsServer
+) -> None:
+    pipeline.drain()
+    pipeline.stop()
+    config = pipeline.config._replace(queue=parse(nats_server.url(lanes=2)))
+    for key in (1, 2):
+        execute("CREATE TABLE lab.page (id int PRIMARY KEY, word text)")
+        execute("INSERT INTO lab.page VALUES (%s, 'of the dropped one')", [key])
+        execute("DROP TABLE lab.page")
+    execute("CREATE TABLE public.page (id int PRIMARY KEY, word text)")
+    execute("INSERT INTO public.page SELECT i, 'old' FROM generate_series(1, 3) i")
+    execute("ALTER TABLE public.page SET SCHEMA lab")
+    execute("UPDATE lab.page SET word = 'new' WHERE id = 3")
+    with override_settings(BEMI_SLOT=pipeline.slot):
+        sink = "" if way == "asked by the publisher" else sink_of("default", config.queue).sink
+    rows = baseline(
+        worker_config(pipeline.slot, role=roles.OWNER),
+        BaselineOptions(
+            only=("lab.page",), sink=sink, patience=0.1 if way == "written together" else DEADLINE
+        ),
+    )
+    if way == "written together":
+        # Nobody writes the log meanwhile.
+        with pytest.raises(LogBehind):
+            list(rows)
+        pipeline.run(config)
+    else:
+        consumer = Consumer(config, QUICK)
+        with ThreadPoolExecutor(1) as pool, pipeline.worker(config=config):
+            running = pool.submit(consumer.run)
+            try:
+                list(rows)
+            finally:
+                consumer.stop()
+                running.result(DEADLINE)
+        pipeline.release()
+    Consumer(config, QUICK).run(until_current=True)
+    recorded = (
+        "SELECT primary_key FROM changes WHERE operation = 'BASELINE' AND \"table\" = 'page' ORDER BY 1"
+    )
+    assert execute(recorded) == [("1",), ("2",)]
     execute("DELETE FROM _bemi.lanes")

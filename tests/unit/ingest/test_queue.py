@@ -87,7 +87,7 @@ def sink(broker: MemoryBroker, omissions: Omissions | None = None) -> QueueSink:
     def outline(pending: Pending) -> tuple[bytes, RejectedMessage]:
         raise AssertionError("every value is text")
 
-    source = LaneSource("slot", broker.address.lanes, (FIRST_HISTORY,), Origin("7", 1, 2))
+    source = LaneSource("slot", broker.address.lanes, (FIRST_HISTORY,), Origin("7", 1, 2), False, "", {})
     return QueueSink(cast(Any, broker), source, 8, outline, omissions=omissions)
 
 

@@ -48,7 +48,8 @@ class Chunk(NamedTuple):
     the first; None if there is nothing to wait for. ``committed_at`` is the commit time of the last change
     of all lanes, in microseconds since 2000-01-01 UTC. Letters and omissions have positions, too.
     ``division`` says how changes are divided among several destinations; it is a header of the message.
-    A chunk without changes may say how the log has come to its position: ``course``.
+    A chunk without changes may say how the log has come to its position: ``course``. One with rows of a
+    baseline says from which LSN on changes under the name of their table are of it: ``named_since``.
     """
 
     source: str
@@ -65,6 +66,7 @@ class Chunk(NamedTuple):
     is_canonical: bool = False
     division: str = ""
     course: Course | None = None
+    named_since: Mapping[tuple[str, str], int] = {}
 
 
 def may_follow(chunk: Chunk, positions: Mapping[int, LanePosition]) -> bool:
@@ -99,6 +101,8 @@ def encode(chunk: Chunk, changes: list[bytes]) -> bytes:
     }
     if chunk.course is not None:
         head["course"] = chunk.course.sent()
+    if chunk.named_since:
+        head["named_since"] = [[*table, since] for table, since in chunk.named_since.items()]
     return orjson.dumps(head)[:-1] + b',"changes":[' + b",".join(changes) + b"]}"
 
 
@@ -130,10 +134,15 @@ def decode(data: bytes) -> Chunk:
             _origin(*found["origin"]),
             sound(bool, found["canonical"]),
             course=course_of(found.get("course")),
+            named_since=dict(_named_since(*one) for one in found.get("named_since", [])),
         )
     except (KeyError, TypeError, ValueError) as error:
         # The message of the error might hold values.
         raise ProtocolError(f"a message of the queue is no chunk ({type(error).__name__})") from None
+
+
+def _named_since(schema: str, table: str, since: int) -> tuple[tuple[str, str], int]:
+    return (sound_name(schema), sound_name(table)), sound_number(since)
 
 
 def _origin(system_identifier: str, timeline: int, publication: int, database: int = 0) -> Origin:

@@ -21,7 +21,15 @@ from bemi_django.ingest.queue import broker
 from bemi_django.ingest.queue.consumer import Consumer
 from bemi_django.ingest.queue.consumption import Consumption
 from bemi_django.ingest.queue.copied_rows import leave_out_known
-from bemi_django.ingest.queue.message.row_values import DATABASE, KEY, OLD_KEY, OPERATION, SCHEMA, TABLE
+from bemi_django.ingest.queue.message.row_values import (
+    DATABASE,
+    KEY,
+    OLD_KEY,
+    OPERATION,
+    POSITION,
+    SCHEMA,
+    TABLE,
+)
 from bemi_django.ingest.queue.sources.refused_sources import RefusedSources
 from bemi_django.ingest.queue.sources.replay import Replay, Replayed
 from bemi_django.ingest.rows.row_writer import COLUMNS
@@ -126,14 +134,14 @@ def change(operation: str, key: str, old: str | None = None) -> Any:
     values: list[Any] = [None] * len(COLUMNS)
     for place, value in ((OPERATION, operation), (KEY, key), (OLD_KEY, old), (TABLE, "load")):
         values[place] = value
-    values[DATABASE], values[SCHEMA] = "db", "public"
+    values[DATABASE], values[SCHEMA], values[POSITION] = "db", "public", 7
     return values
 
 
 def test_a_row_whose_key_was_changed_in_another_lane_is_known(destination: Cluster) -> None:
     moved, row, other = change("UPDATE", "7", "1"), change("BASELINE", "7"), change("BASELINE", "8")
     taken: Any = [
-        SimpleNamespace(chunk=SimpleNamespace(source="slot", lane=lane), changes=changes)
+        SimpleNamespace(chunk=SimpleNamespace(source="slot", lane=lane, named_since={}), changes=changes)
         for lane, changes in ((1, [other]), (0, [moved]), (3, [row]))
     ]
     with closing(psycopg2.connect(**destination.parameters)) as connection, connection.cursor() as cursor:

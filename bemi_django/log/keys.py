@@ -130,13 +130,13 @@ def _may_ask(connection: Any, answer: _KeyColumns | None) -> bool:
 
 def _ask(connection: Any, model: type[models.Model]) -> list[str | None] | None:
     schema, table = table_name(model)
+    query, name = (_NAMED, [quote(table)]) if schema is None else (_IN_SCHEMA, [schema, table])
     try:
-        with connection.cursor() as cursor:
-            if schema is None:
-                cursor.execute(_COLUMNS.format(_NAMED), [quote(table)])
-            else:
-                cursor.execute(_COLUMNS.format(_IN_SCHEMA), [schema, table])
-            row = cursor.fetchone()
+        # The driver's own cursor: when this is asked is none of the application's queries. Django's opens it,
+        # because its backend may set the search path then.
+        with connection.wrap_database_errors, connection.cursor() as cursor:
+            cursor.cursor.execute(_COLUMNS.format(query), name)
+            row = cursor.cursor.fetchone()
     except (Error, SynchronousOnlyOperation):
         # A server that is away, or an event loop. A transaction that fails here cannot go on.
         if connection.in_atomic_block:

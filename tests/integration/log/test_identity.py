@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db import models, transaction
+from django.db import connection, models, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -145,6 +146,24 @@ def test_a_row_is_found_where_the_key_of_its_table_is_not_that_of_its_model(
                     assert key_of(row) == "2", "the name is that of a view there"
     finally:
         execute("DROP SCHEMA IF EXISTS keys CASCADE")
+
+
+@pytest.mark.django_db
+def test_the_key_of_a_table_is_asked_beside_the_queries_of_the_application(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is asked again every minute: a test of a project that counts queries must not see when."""
+    monkeypatch.setattr(keys, "_LIFE", -1.0)
+    seen: list[str] = []
+
+    def see(execute: Any, sql: str, *rest: Any) -> Any:
+        seen.append(sql)
+        return execute(sql, *rest)
+
+    with CaptureQueriesContext(connection) as queries, connection.execute_wrapper(see):
+        assert key_of(Todo(pk=1)) == "1"
+        assert has_logged_key(Todo(pk=1))
+    assert (len(queries), seen) == (0, [])
 
 
 def act(rows: dict[int, int], step: int, what: str, one: int, two: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Any
 
 from bemi_django.capture.layers import Context, Layer, Provider, Skipping
@@ -71,12 +71,12 @@ def provided_context(provider: Provider, **defaults: Any) -> AbstractContextMana
         provider: Function that returns the values. A failure is logged and never reaches the write.
         defaults: Values of keys that neither the provider nor the enclosing context has.
     """
-    return _Entered(Layer({}, layer_in_force.get(), provider, defaults))
+    return _Entered(Layer({}, _in_force(), provider, defaults))
 
 
 def kept_context() -> AbstractContextManager[None]:
     """Return a block that has the present context, whenever and wherever it is entered."""
-    return _Entered(layer_in_force.get())
+    return _Entered(_in_force(), is_own=False)
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def process_context(provider: Provider) -> Iterator[None]:
         provider: Function that returns the values, as for :func:`provided_context`.
     """
     global _of_process
-    layer, outer = Layer({}, layer_in_force.get(), provider), _of_process
+    layer, outer = Layer({}, _in_force(), provider), _of_process
     _of_process = layer
     try:
         with _Entered(layer):
@@ -122,21 +122,36 @@ def is_skipping(context: Mapping[str, Any]) -> bool:
     return type(context.get(SKIP_KEY)) is Skipping
 
 
-def _innermost() -> Layer:
+def _in_force() -> Layer:
     layer = layer_in_force.get()
+    while layer.outer_after_end is not None:
+        layer = layer.outer_after_end
+    return layer
+
+
+def _innermost() -> Layer:
+    layer = _in_force()
     return _of_process if layer is _EMPTY else layer
 
 
 class _Entered:
     """Block with a layer. Every request has one, and a generator would take three times as long."""
 
-    __slots__ = ("_layer", "_token")
+    __slots__ = ("_is_own", "_layer", "_token")
 
-    def __init__(self, layer: Layer) -> None:
+    def __init__(self, layer: Layer, is_own: bool = True) -> None:
         self._layer = layer
+        self._is_own = is_own
 
     def __enter__(self) -> None:
         self._token = layer_in_force.set(self._layer)
 
     def __exit__(self, *error: object) -> None:
-        layer_in_force.reset(self._token)
+        try:
+            layer_in_force.reset(self._token)
+        except ValueError:
+            # The block ends in another task or thread than it began in, as that of an asynchronous generator
+            # does which nobody reads to its end. There it would stay in force.
+            if self._is_own:
+                outer = self._token.old_value
+                self._layer.outer_after_end = _EMPTY if outer is Token.MISSING else outer

@@ -46,7 +46,7 @@ class Layer:
     this layer has.
     """
 
-    __slots__ = ("_defaults", "_found", "_merged", "_parent", "_provider", "_values")
+    __slots__ = ("_defaults", "_found", "_merged", "_parent", "_provider", "_values", "outer_after_end")
 
     def __init__(
         self,
@@ -61,6 +61,8 @@ class Layer:
         self._defaults = defaults or {}
         self._merged: Context | None = None
         self._found: tuple[Context, Mapping[str, Any], Context] | None = None
+        #: The layer in whose place this one was, if its block has ended where that could not be put back.
+        self.outer_after_end: Layer | None = None
 
     def resolve(self) -> Context:
         """Return the context for a write, and keep it for later writes unless some value is still unknown."""
@@ -68,6 +70,9 @@ class Layer:
             return self._merged
         inherited = self._parent.resolve() if self._parent else _NOTHING
         provided = self._provided()
+        if (settled := self._merged) is not None:
+            # Another thread has settled it in the meantime, and dropped the provider.
+            return settled
         found = self._found
         # Reuse the context of the last write if nothing is new, since its JSON is cached.
         if found is None or found[0] is not inherited or found[1] != provided:
@@ -82,7 +87,10 @@ class Layer:
         """Return what a write would find now, without keeping it."""
         if self._merged is not None:
             return self._merged
-        return self._over(self._parent.peek() if self._parent else {}, self._provided())
+        found = self._over(self._parent.peek() if self._parent else {}, self._provided())
+        if (settled := self._merged) is not None:
+            return settled
+        return found
 
     def _is_final(self, provided: Mapping[str, Any]) -> bool:
         if self._parent is not None and self._parent._merged is None:

@@ -71,4 +71,18 @@ async def _iterate_async(items: AsyncIterator[Item], layer: Layer) -> AsyncItera
         finally:
             layer = layer_in_force.get()
             layer_in_force.reset(token)
-        yield item
+        try:
+            yield item
+        except GeneratorExit:
+            await _close(items, layer)
+            raise
+
+
+async def _close(items: AsyncIterator[Item], layer: Layer) -> None:
+    """End a producer whose client has left; the event loop would do it in a task without a context."""
+    token = layer_in_force.set(layer)
+    try:
+        if close := getattr(items, "aclose", None):
+            await close()
+    finally:
+        layer_in_force.reset(token)

@@ -18,13 +18,15 @@ from bemi_django.capture.functions import guards, waiter
 from bemi_django.capture.hooks import sqlalchemy_savepoints
 from bemi_django.capture.hooks.sqlalchemy_savepoints import SENT, Savepoints, before_query
 from bemi_django.capture.layers import Context
-from bemi_django.capture.statement import is_write
+from bemi_django.capture.statement import first_words, is_write
 from bemi_django.wire import CONTEXT_SETTING
 
 logger = logging.getLogger(__name__)
 
 _EVENT = "before_cursor_execute"
 _EMPTY = "{}"
+#: First words of statements that end a transaction, or take back what was set since a savepoint.
+_ENDING = frozenset(("ABORT", "COMMIT", "END", "ROLLBACK"))
 
 
 def install(engine: Any) -> None:
@@ -77,7 +79,11 @@ def _annotate(
                     # The same text each time, so the driver prepares it once.
                     statement = comment.NO_CONTEXT + statement
             else:
+                if ";" in statement:
+                    _distrust(connection)
                 statement = comment.context_comment(statement, context_on(connection)) + statement
+        elif statement[:6].upper() != "SELECT" and any(word in _ENDING for word, _ in first_words(statement)):
+            _distrust(connection)
     except Exception:
         logger.warning("adding the context to a statement failed; it is sent without context", exc_info=True)
     # Outside the try block, so that the statement runs once and its exception reaches the caller.
@@ -106,9 +112,17 @@ def _send(connection: Any) -> str:
     if sent_where is None or sent_where[0] is not where[0]:
         sent_where, sent = where, _EMPTY
     if (sent_where, sent) != (where, value):
+        # A task may be cancelled while it waits for the server, which has the context or has not.
+        connection.info[SENT] = where, None
         _execute(connection, comment.context_setting(present))
     connection.info[SENT] = where, value
     return value
+
+
+def _distrust(connection: Any) -> None:
+    """Let the context be sent again: a statement may have undone that, and SQLAlchemy does not know."""
+    if SENT in connection.info:
+        connection.info[SENT] = connection.info[SENT][0], None
 
 
 def _execute(connection: Any, value: str) -> None:

@@ -209,6 +209,66 @@ def test_a_savepoint_that_is_rolled_back_takes_its_context_along(drain: Drain, e
     assert users(tags(drain)) == [7, 7, 9, 7]
 
 
+def test_a_savepoint_that_a_statement_rolls_back_takes_its_context_along(
+    drain: Drain, engine: Engine
+) -> None:
+    """SQLAlchemy does not know of it."""
+
+    def work(opened: Any) -> None:
+        with bound_context(user_id=7):
+            insert(opened, "a")
+        opened.execute(text("SAVEPOINT one"))
+        with bound_context(user_id=8):
+            insert(opened, "b")
+            opened.execute(text(" /* back */ Rollback To Savepoint one"))
+            insert(opened, "c")
+        insert(opened, "d")
+        with bound_context(user_id=9):
+            insert(opened, "e")
+            opened.execute(text("COMMIT"))
+            if engine.driver != "asyncpg":
+                # It begins another one, of which SQLAlchemy does not know either.
+                insert(opened, "f")
+
+    engine.run(work)
+    assert users(tags(drain)) == [7, 8, None, 9] + [9] * (engine.driver != "asyncpg")
+
+
+@pytest.mark.parametrize("driver", ["asyncpg"] * ASYNC + ["psycopg"] * PSYCOPG)
+def test_a_context_that_was_cancelled_on_its_way_is_sent_again(drain: Drain, driver: str) -> None:
+    """A task that waits for the driver is cancelled when the server has the context already."""
+    execute = hook._execute
+
+    def execute_and_be_cancelled(opened: Any, value: str) -> None:
+        execute(opened, value)
+        raise asyncio.CancelledError
+
+    async def work() -> None:
+        engine = asyncio_part.create_async_engine(Engine(driver)._url())
+        hook.install(engine)
+        async with engine.connect() as opened:
+            with bound_context(user_id=7):
+                await opened.execute(INSERT, {"name": "a"})
+            with (
+                bound_context(user_id=8),
+                pytest.MonkeyPatch.context() as patched,
+                pytest.raises(asyncio.CancelledError),
+            ):
+                patched.setattr(hook, "_execute", execute_and_be_cancelled)
+                await opened.execute(INSERT, {"name": "b"})
+            if opened.invalidated:
+                # SQLAlchemy 2.1 takes a hook for a part of the statement.
+                await opened.rollback()
+            with bound_context(user_id=7):
+                await opened.execute(INSERT, {"name": "c"})
+            await opened.commit()
+        await engine.dispose()
+
+    asyncio.run(work())
+    found = users(tags(drain))
+    assert found and set(found) == {7}
+
+
 def test_a_context_does_not_reach_the_next_transaction(drain: Drain, engine: Engine) -> None:
     def work(opened: Any) -> None:
         with bound_context(user_id=7):

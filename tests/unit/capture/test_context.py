@@ -175,6 +175,28 @@ def test_a_provider_that_is_slow_is_asked_by_every_thread_that_writes() -> None:
         assert [future.result() for future in found] == [{"user": "ann"}] * 2
 
 
+@pytest.mark.parametrize("look", [current, get_context])
+def test_a_thread_that_is_late_finds_what_another_one_has_settled(look: Callable[[], Any]) -> None:
+    is_waiting, may_go_on = threading.Event(), threading.Event()
+
+    def outer() -> dict[str, object]:
+        if threading.current_thread() is not threading.main_thread():
+            is_waiting.set()
+            assert may_go_on.wait(DEADLINE)
+        return {"job": "import"}
+
+    expected = {"job": "import", "user": 7}
+    with provided_context(outer), provided_context(lambda: {"user": 7}), ThreadPoolExecutor(1) as pool:
+        late = pool.submit(copy_context().run, look)
+        assert is_waiting.wait(DEADLINE)
+        try:
+            assert current() == expected
+        finally:
+            may_go_on.set()
+        assert late.result() == expected
+        assert current() == expected
+
+
 def test_what_a_provider_does_not_know_hides_nothing() -> None:
     with bound_context(user=7, team=1), provided_context(lambda: {"user": None, "team": 2, "path": None}):
         assert current() == {"user": 7, "team": 2, "path": None}
@@ -281,6 +303,78 @@ def test_asynchronous_items_are_produced_under_the_context_that_was_in_force() -
         return found
 
     assert asyncio.run(consume()) == [{"user": 7}, {"user": 7, "step": 1}, {"user": 7, "step": 1}]
+
+
+def test_a_block_that_ends_in_another_thread_is_over_in_both() -> None:
+    """As of a dependency of FastAPI with ``yield``, whose halves run in threads."""
+    block, outer = bound_context(a=1), copy_context()
+    outer.run(block.__enter__)
+    inner = outer.run(copy_context)
+    in_a_thread(lambda: inner.run(block.__exit__, None, None, None))
+    assert inner.run(get_context) == outer.run(get_context) == {}
+
+
+def test_an_abandoned_generator_leaves_no_context_behind() -> None:
+    """An event loop ends it in a task of its own."""
+    ends: list[dict[str, Any]] = []
+    is_over = asyncio.Event()
+
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            with bound_context(job="import"):
+                try:
+                    for number in range(3):
+                        yield number
+                finally:
+                    ends.append(get_context())
+        finally:
+            is_over.set()
+
+    async def work() -> list[dict[str, Any]]:
+        with bound_context(user=7):
+            async for _ in numbers():
+                break
+            await is_over.wait()
+            with bound_context(step=1):
+                return [get_context(), await asyncio.create_task(looking())]
+
+    async def looking() -> dict[str, Any]:
+        return get_context()
+
+    failures: list[dict[str, Any]] = []
+
+    async def watched() -> list[dict[str, Any]]:
+        asyncio.get_running_loop().set_exception_handler(lambda _, failure: failures.append(failure))
+        return await work()
+
+    assert asyncio.run(asyncio.wait_for(watched(), DEADLINE)) == [{"user": 7, "step": 1}] * 2
+    assert ends == [{"user": 7, "job": "import"}]
+    assert failures == []
+
+
+def test_a_stream_that_a_client_leaves_ends_under_its_context() -> None:
+    """The server forgets the stream between two of its items."""
+    ends: list[dict[str, Any]] = []
+    is_over = asyncio.Event()
+
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            ends.append(get_context())
+            is_over.set()
+
+    async def serve() -> None:
+        with bound_context(user=7):
+            stream = bind_async_iterator(numbers())
+        assert await anext(stream) == 1
+        assert get_context() == {}
+        del stream
+        await is_over.wait()
+
+    asyncio.run(asyncio.wait_for(serve(), DEADLINE))
+    assert ends == [{"user": 7}]
 
 
 def test_a_call_is_made_under_the_context_that_was_in_force() -> None:

@@ -115,7 +115,7 @@ def _marking_last(mark: str, inner: Callable[..., Any], execution: dict[str, Any
             break
         behind.append(wrapper)
         (inner,) = inner.args
-    seeing = [wrapper for wrapper in behind if getattr(wrapper, "sees_comments", False)]
+    seeing = [wrapper for wrapper in behind if getattr(wrapper, "sees_comments", None) is True]
     run = _nested(seeing, inner)
 
     def execute(sql: Any, *others: Any) -> Any:

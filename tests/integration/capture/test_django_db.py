@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from django.db import connection, connections
@@ -116,6 +117,21 @@ def test_the_comment_stands_before_what_another_wrapper_adds(drain: Drain, form:
     assert [(change.context["user_id"], change.context["SQL"]) for change in changes] == [(7, INSERT)] * 4
     sent = [text.decode() if isinstance(text, bytes) else text for text in called]
     assert [text.startswith("/*Bemi") and "/* other */" in text for text in sent] == [True]
+
+
+def test_wrappers_are_called_in_their_order_whatever_attributes_they_have(db: None) -> None:
+    """A mock has every attribute."""
+    outer, inner = (MagicMock(side_effect=lambda execute, *given: execute(*given)) for _ in range(2))
+    with (
+        connection.execute_wrapper(outer),
+        connection.execute_wrapper(lambda *given: None),
+        connection.execute_wrapper(inner),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(INSERT, ["a"])
+        cursor.executemany(INSERT, [["a"], ["b"]])
+    assert (outer.call_count, inner.call_count) == (2, 0)
+    assert {call.args[1] for call in outer.call_args_list} == {INSERT}
 
 
 def test_an_open_connection_is_hooked_once(db: None) -> None:

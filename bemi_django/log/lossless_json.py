@@ -131,6 +131,24 @@ def hstore(value: Any) -> Any:
     )
 
 
+def _vector(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _vectors(value: Any) -> Any:
+    return [_vector(part) for part in value] if isinstance(value, list) else value
+
+
+#: By type: the text for the JSON that ``to_jsonb`` makes of vectors, and of arrays of them. Read from an
+#: array, a vector would begin at another number, and be equal to no other.
+VECTORS: dict[str, Callable[[Any], Any]] = {
+    "pg_catalog.int2vector": _vector,
+    "pg_catalog.oidvector": _vector,
+    "pg_catalog._int2vector": _vectors,
+    "pg_catalog._oidvector": _vectors,
+}
+
+
 def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from bemi_django.log.live.catalog_queries import COLUMNS, PARTIALS, REFERENCES, UNIQUES
 from bemi_django.log.live.equality import Equality, equalities
-from bemi_django.log.lossless_json import hstore
+from bemi_django.log.lossless_json import VECTORS, hstore
 from bemi_django.schema import search_path
 from bemi_django.schema.sql import quote
 
@@ -75,14 +75,14 @@ class LiveTable(NamedTuple):
     An INSERT must have a value for those in ``indispensable``: they have neither a default nor NULL.
     ``types`` has the types of all columns, without domains, if one of them is a domain or in ``documents``;
     else it is empty. ``documents`` are the columns of type json or jsonb that cannot be NULL, so that a null
-    in the log is that of JSON.
+    in the log is that of JSON. ``readers`` return the text of values whose JSON the type cannot be read from.
     """
 
     name: Name
     columns: tuple[str, ...]
     required: frozenset[str]
     sequences: dict[str, str]
-    hstores: frozenset[str]
+    readers: Mapping[str, Callable[[Any], Any]]
     uniques: tuple[Unique, ...]
     partials: tuple[Partial, ...]
     indispensable: frozenset[str] = frozenset()
@@ -105,8 +105,9 @@ class LiveTable(NamedTuple):
         return self.primary.columns if self.primary else ADDRESS
 
     def readable(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the row as ``jsonb_populate_record`` accepts it: hstore values are converted to text."""
-        return {column: hstore(value) if column in self.hstores else value for column, value in row.items()}
+        """Return the row as ``jsonb_populate_record`` accepts it: hstores and vectors as text."""
+        read = {column: reader(row[column]) for column, reader in self.readers.items() if column in row}
+        return {**row, **read}
 
 
 class LiveCatalog(NamedTuple):
@@ -174,7 +175,7 @@ def read_catalog(cursor: Any, names: str) -> LiveCatalog:
             tuple(column for column, is_generated, *_ in own if not is_generated),
             frozenset(column for column, _, is_required, *_ in own if is_required),
             {column: sequence for column, _, _, sequence, *_ in own if sequence},
-            frozenset(column for column, *_, is_hstore, _ in own if is_hstore),
+            {row[0]: hstore if row[6] else VECTORS[row[4]] for row in own if row[6] or row[4] in VECTORS},
             tuple(
                 Unique._make([row[2], tuple(row[6]), *row[3:6], equalities(row[7]), row[8]])
                 for row in uniques

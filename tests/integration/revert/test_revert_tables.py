@@ -189,6 +189,25 @@ def test_a_key_may_be_an_hstore(key: str, hstore: None, lab: Lab) -> None:
     assert rows("t") == original
 
 
+@pytest.mark.parametrize("key", ["k", "n, k"])
+@pytest.mark.parametrize("kind", ["int2vector", "oidvector", "lab.numbers"])
+def test_a_vector_comes_back_as_it_was(kind: str, key: str, lab: Lab) -> None:
+    """``jsonb_populate_record`` makes one that begins at another number, or none, of an array."""
+    execute("CREATE DOMAIN lab.numbers AS int2vector")
+    columns = f"k {kind}, n int, v int, more {kind.replace('lab.numbers', 'int2vector')}[]"
+    lab(f"CREATE TABLE lab.t ({columns}, PRIMARY KEY ({key}))")
+    query = "SELECT k::text, array_lower(k::int2vector, 1), n, v, more::text FROM lab.t ORDER BY 1"
+    query = query.replace("k::int2vector", "k") if kind == "oidvector" else query
+    lab("INSERT INTO lab.t VALUES ('1 2', 1, 1, '{1 2,3}'), ('', 1, 1, NULL)")
+    original = execute(query)
+    moved, removed = lab("UPDATE lab.t SET k = '3', v = 2 WHERE k = '1 2'"), lab("DELETE FROM lab.t")
+    removed.revert()
+    lab.fresh()
+    moved.revert()
+    assert execute(query) == original
+    assert execute("SELECT count(*) FROM lab.t WHERE k IN ('1 2', '')") == [(2,)]
+
+
 def test_a_null_of_json_comes_back_where_there_is_no_other(lab: Lab) -> None:
     execute("CREATE TABLE lab.t (k jsonb, n int, body json NOT NULL, extra jsonb UNIQUE, PRIMARY KEY (k, n))")
     lab("INSERT INTO lab.t VALUES ('null', 1, 'null', '1'), ('\"null\"', 1, '[]', NULL)")

@@ -102,6 +102,10 @@ def _anchor(writer: AnchorWriter, every: float, stopping: threading.Event) -> No
     while not stopping.wait(every if is_written else min(every, _AGAIN)):
         try:
             is_written = writer.write()
+        # It must not end unnoticed. Messages of others may quote values.
+        except Exception as error:
+            logger.error("anchors were not written (%s): it will be tried again", type(error).__name__)
+            is_written = False
         finally:
             # Those of the thread.
             connections.close_all()

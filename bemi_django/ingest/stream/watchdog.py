@@ -168,6 +168,8 @@ class Watchdog(threading.Thread):
                     return found
             finally:
                 timer.cancel()
+                # The number of a socket that is closed meanwhile may be that of another one.
+                timer.join()
 
 
 def shut_down(connection: Any) -> None:

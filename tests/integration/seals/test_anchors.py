@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import InterfaceError
 
 from bemi_django.checks.seals import check_seals
 from bemi_django.exceptions import BemiError
@@ -70,6 +71,33 @@ def test_the_worker_writes_anchors_beside_its_work(sealed: None, tmp_path: Path,
     settings.BEMI_ANCHORS = [7]
     with pytest.raises(BemiError, match="BEMI_ANCHORS"), anchoring.anchoring():
         pass
+
+
+def test_a_connection_that_breaks_while_anchors_are_read_ends_nothing(
+    sealed: None,
+    tmp_path: Path,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """With psycopg2, what is asked of a broken connection is an InterfaceError, which is no DatabaseError."""
+    asked: list[str] = []
+
+    def broken_at_first(alias: str) -> list[anchors.Anchor]:
+        asked.append(alias)
+        if len(asked) == 1:
+            raise InterfaceError("row-value")
+        return newest(alias)
+
+    newest = anchoring.newest
+    monkeypatch.setattr(anchoring, "newest", broken_at_first)
+    monkeypatch.setattr(anchoring, "_AGAIN", 0.01)
+    file = tmp_path / "anchors.jsonl"
+    settings.BEMI_TAMPER_EVIDENCE = True
+    settings.BEMI_ANCHORS, settings.BEMI_ANCHOR_EVERY = str(file), 1
+    with caplog.at_level(logging.ERROR, "bemi_django"), anchoring.anchoring():
+        until(file.exists)
+    assert "InterfaceError" in caplog.text and "row-value" not in caplog.text
 
 
 def test_the_command_compares_anchors(

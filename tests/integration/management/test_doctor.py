@@ -160,7 +160,7 @@ def test_the_versions_of_the_logs_servers_are_examined_too(
     source: None, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.BEMI_DESTINATION = "other"
-    major, minor = divmod(connection.pg_version, 10000)
+    major, minor = divmod(connection.pg_version, 10000)  # type: ignore[attr-defined]
     traps = [
         versions._Trap({major: (minor, minor + 1)}, what, is_of_stream=is_of_stream)
         for what, is_of_stream in (("the stream ends", True), ("indexes lack rows", False))

@@ -89,7 +89,7 @@ def test_a_connection_that_breaks_while_anchors_are_read_ends_nothing(
             raise InterfaceError("row-value")
         return newest(alias)
 
-    newest = anchoring.newest
+    newest = anchors.newest
     monkeypatch.setattr(anchoring, "newest", broken_at_first)
     monkeypatch.setattr(anchoring, "_AGAIN", 0.01)
     file = tmp_path / "anchors.jsonl"

@@ -30,6 +30,6 @@ def test_a_key_has_the_values_of_which_it_is_printed(
 ) -> None:
     primary = Unique("key", columns, True, False, False, ())
     table = LiveTable(
-        ("public", "t"), columns, frozenset(), {}, frozenset(), (primary,), (), documents=frozenset(documents)
+        ("public", "t"), columns, frozenset(), {}, {}, (primary,), (), documents=frozenset(documents)
     )
     assert _parts(table, key) == parts

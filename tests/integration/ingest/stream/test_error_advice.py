@@ -133,7 +133,8 @@ def test_a_wrong_password_is_one_failed_log_in(where: str, command: str, trail: 
 
     def failed() -> int:
         said = b'FATAL:  password authentication failed for user "plain"'
-        return (cluster.directory / "server.log").read_bytes().count(said)
+        log: bytes = (cluster.directory / "server.log").read_bytes()
+        return log.count(said)
 
     before = failed()
     given = {"source": trail.source.server.url, "log": trail.log.server.url}

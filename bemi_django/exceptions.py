@@ -2,8 +2,8 @@
 
 BemiError
 ├── ArchiveError          a month cannot be archived or brought back, or a file of the archive is damaged
-├── HistoryError          as_of(): the contents of the tables at that time are not known
-│   ├── BeforeHistory     the log begins later; it holds since when it is complete
+├── HistoryError          as_of(): the tables at that time are not known; it holds since when they are
+│   ├── BeforeHistory     the log begins later
 │   └── LogBehind         the log has not reached the present
 ├── KeyStoreUnavailable   the store of encryption keys has failed, or takes too long
 ├── NoModel               no model has the table of a change
@@ -47,18 +47,18 @@ class ArchiveError(BemiError):
 
 
 class HistoryError(BemiError):
-    """The contents of the tables at this time are not known."""
+    """The contents of the tables at this time are not known.
 
-
-class BeforeHistory(HistoryError):
-    """The log begins later than this moment.
-
-    ``since`` is when it begins to be complete.
+    ``since`` is the moment from which on they are; None if there is none, or if it is not known.
     """
 
     def __init__(self, message: str | None = None, since: Any = None) -> None:
         super().__init__(message)
         self.since = since
+
+
+class BeforeHistory(HistoryError):
+    """The log begins later than this moment, ``since``."""
 
 
 class LogBehind(HistoryError):

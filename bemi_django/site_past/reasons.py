@@ -13,7 +13,6 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from bemi_django.exceptions import BeforeHistory, BemiError, HistoryError, LogBehind, first_line
-from bemi_django.time_travel.past_tables import since_in
 
 _HEALTH = "bemi_django.view_health"
 _POSITION = re.compile(r"\b[0-9A-F]{1,8}/[0-9A-F]{1,8}\b")
@@ -44,7 +43,7 @@ def reason_in_text(error: BemiError, user: Any) -> str:
 def _parts(error: BemiError, user: Any) -> tuple[str, str]:
     """Return what is said to people, and what an administrator needs to know."""
     detail = first_line(error)
-    since = error.since if isinstance(error, BeforeHistory) else since_in(detail)
+    since = error.since if isinstance(error, HistoryError) else None
     if isinstance(error, BeforeHistory) and since is not None:
         return _later_moment(since), ""
     if isinstance(error, LogBehind):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
@@ -30,10 +31,7 @@ from bemi_django.time_travel.past import Past, go, look
 from bemi_django.time_travel.rollback import rolled_back_savepoint, rolled_back_transaction
 from bemi_django.time_travel.save_guard import marking
 
-_SQLSTATES: dict[str, type[HistoryError] | type[PastIsReadOnly]] = {
-    "BEMI1": HistoryError,
-    "25006": PastIsReadOnly,
-}
+_NOT_KNOWN, _READ_ONLY = "BEMI1", "25006"
 # A write inside WITH: PostgreSQL refuses it because the tables are views.
 _NOT_UPDATABLE = "55000"
 _NO_TEXT = "22021"
@@ -93,9 +91,21 @@ def translated(error: BaseException | None) -> HistoryError | PastIsReadOnly | N
     while error is not None:
         if isinstance(error, (HistoryError, PastIsReadOnly)):
             return error
-        if (sqlstate := sqlstate_of(error)) in _SQLSTATES:
-            return _SQLSTATES[sqlstate](first_line(error) if sqlstate == "BEMI1" else None)
+        if (sqlstate := sqlstate_of(error)) == _NOT_KNOWN:
+            reason = first_line(error)
+            return HistoryError(reason, _known_since(reason))
+        if sqlstate == _READ_ONLY:
+            return PastIsReadOnly()
         error = getattr(error, "orig", None) or error.__cause__
+    return None
+
+
+def _known_since(reason: str) -> datetime | None:
+    """Return from when on a table is known, of which the server has said why it is not known now."""
+    for connection in connections.all(initialized_only=True):
+        past: Past | None = getattr(connection, "bemi_past", None)
+        if past is not None and reason in past.known_since:
+            return past.known_since[reason]
     return None
 
 

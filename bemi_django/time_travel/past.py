@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -56,7 +57,8 @@ SELECT set_config('bemi.as_of', %s, true), set_config('bemi.as_of_late', %s, tru
 class Past(NamedTuple):
     """The past that a connection sees, stored on it as ``bemi_past``; ``hidden`` columns are not known.
 
-    ``erased`` has the rows of which values were erased since the moment.
+    ``erased`` has the rows of which values were erased since the moment, and ``known_since`` the moment from
+    which on a table is known, by the reason why it is not known now.
     """
 
     position: LogPosition
@@ -66,6 +68,7 @@ class Past(NamedTuple):
     ignores_policies: bool
     hidden: dict[str, list[str]] = {}
     erased: ErasedRows | None = None
+    known_since: dict[str, datetime] = {}
 
     def prepared(self, sql: str, *, is_template: bool) -> str:
         """Return the statement to run in the past.
@@ -177,15 +180,21 @@ def go(cursor: Any, past: Past) -> Past:
     bound = _bound(cursor, past)
     _check_start(past)
     omitted, position = past.snapshot.omissions, past.position.position
+    until = {
+        **tracked_later(past.tables, past.position),
+        **broken(cursor, past.snapshot, past.position, bound),
+        **removed(cursor, past.snapshot, past.position, bound),
+    }
     unknown = {
         **omitted.unknown(position, past.position.said),
         **({} if past.ignores_policies else protected(past.tables)),
-        **tracked_later(past.tables, past.position),
+        **{name: one.reason for name, one in until.items()},
     }
-    unknown.update(broken(cursor, past.snapshot, past.position, bound))
-    unknown.update(removed(cursor, past.snapshot, past.position, bound))
-    erased = ErasedRows(cursor, past.snapshot, bound)
-    past = past._replace(hidden=past.redirection.of_past(omitted.hidden(position)), erased=erased)
+    past = past._replace(
+        hidden=past.redirection.of_past(omitted.hidden(position)),
+        erased=ErasedRows(cursor, past.snapshot, bound),
+        known_since=dict(until.values()),
+    )
     exchanging = {(table.schema, table.name) for table in past.tables if table.may_exchange}
     changes = late.rendered(past.snapshot.late, uuid.UUID(bound), exchanging)
     seen = bound, changes, past.snapshot.database, json.dumps(unknown), json.dumps(past.hidden)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -21,8 +20,6 @@ SELECT schema, name,
        row_security_active(relation), may_exchange
 FROM _bemi.past WHERE definition <> ''
 """
-# What ``complete_from()`` writes.
-_COMPLETE = re.compile(r"is complete from (\S+) \([0-9A-F]+/[0-9A-F]+\) on")
 # Operations across which the past cannot be derived.
 _BREAKING = ("GAP", "SKIPPED", "TRUNCATE")
 _BREAKS = """
@@ -41,6 +38,13 @@ SELECT schema, "table", _bemi.sequence_v1(max(last::text COLLATE "C")::uuid),
 FROM _bemi.incomplete WHERE database = %s AND (last > %s::uuid OR committed_at > %s)
 GROUP BY schema, "table"
 """
+
+
+class UnknownPast(NamedTuple):
+    """Why the past of a table is not known, and from when on it is."""
+
+    reason: str
+    since: datetime
 
 
 class PastTable(NamedTuple):
@@ -83,18 +87,18 @@ def protected(tables: Iterable[PastTable]) -> dict[str, str]:
     }
 
 
-def tracked_later(tables: Iterable[PastTable], position: LogPosition) -> dict[str, str]:
+def tracked_later(tables: Iterable[PastTable], position: LogPosition) -> dict[str, UnknownPast]:
     """Return why the past of tables that are tracked since later than a position is not known at it."""
     later = {}
     for schema, name, since, time, *_ in tables:
         if since is not None and position.is_before(int(since), time):
-            later[f"{schema}.{name}"] = (
-                f"{position.said} is before {complete_from(since, time, f'{schema}.{name}')}"
+            later[f"{schema}.{name}"] = UnknownPast(
+                f"{position.said} is before {complete_from(since, time, f'{schema}.{name}')}", time
             )
     return later
 
 
-def removed(cursor: Any, snapshot: Snapshot, moment: LogPosition, bound: str) -> dict[str, str]:
+def removed(cursor: Any, snapshot: Snapshot, moment: LogPosition, bound: str) -> dict[str, UnknownPast]:
     """Return why the past of tables is not known from whose log changes after the moment were removed.
 
     Args:
@@ -119,12 +123,12 @@ def removed(cursor: Any, snapshot: Snapshot, moment: LogPosition, bound: str) ->
         complete = complete_from(position, committed_at, name if table else "")
         reason = f"{moment.said} is before changes that were removed from the log: {complete}"
         if not table:
-            raise HistoryError(reason)
-        found[name] = reason
+            raise HistoryError(reason, committed_at)
+        found[name] = UnknownPast(reason, committed_at)
     return found
 
 
-def broken(cursor: Any, snapshot: Snapshot, moment: LogPosition, bound: str) -> dict[str, str]:
+def broken(cursor: Any, snapshot: Snapshot, moment: LogPosition, bound: str) -> dict[str, UnknownPast]:
     """Return why the past of tables is not known across a change such as TRUNCATE, in the same way."""
     cursor.execute(_BREAKS.format(log=snapshot.log), [bound, snapshot.database, snapshot.snapshot])
     breaks = [(*row[:4], late.in_utc(row[4]), row[5]) for row in cursor.fetchall()] + [
@@ -136,9 +140,12 @@ def broken(cursor: Any, snapshot: Snapshot, moment: LogPosition, bound: str) -> 
     for operation, schema, table, position, committed_at, reason in breaks:
         complete = complete_from(position, committed_at, f"{schema}.{table}" if table else "")
         if operation == "GAP":
-            raise HistoryError(f"changes since {moment.said} were lost ({reason or ''}): {complete}")
+            raise HistoryError(
+                f"changes since {moment.said} were lost ({reason or ''}): {complete}", committed_at
+            )
         what = "was truncated" if operation == "TRUNCATE" else "had changes that were excluded from the log"
-        found[f"{schema}.{table}"] = f"since {moment.said} {schema}.{table} {what}: {complete}"
+        said = f"since {moment.said} {schema}.{table} {what}: {complete}"
+        found[f"{schema}.{table}"] = UnknownPast(said, committed_at)
     return found
 
 
@@ -147,9 +154,3 @@ def complete_from(position: int, time: Any, of: str = "") -> str:
     subject = f"history of {of}" if of else "history"
     lsn = format_lsn(lsn_of(int(position)))
     return f"{subject} is complete from {time.isoformat(timespec='seconds')} ({lsn}) on"
-
-
-def since_in(message: str) -> datetime | None:
-    """Return the moment in a message that ``complete_from()`` has written, or None."""
-    found = _COMPLETE.search(message)
-    return datetime.fromisoformat(found[1]) if found else None

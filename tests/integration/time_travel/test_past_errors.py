@@ -60,8 +60,10 @@ def test_a_table_that_was_tracked_later(tables: Drain) -> None:
     tables()
     with as_of(before):
         assert Category.objects.count() == 1
-        with pytest.raises(HistoryError, match=rf"{before} is before history of public.tool {COMPLETE}"):
+        told = rf"{before} is before history of public.tool {COMPLETE}"
+        with pytest.raises(HistoryError, match=told) as refused:
             execute("SELECT * FROM tool")
+    assert f"from {refused.value.since.isoformat(timespec='seconds')} (" in str(refused.value)
     # Rows that are older than the log are seen, changed since or not.
     with as_of(tracked):
         assert execute("SELECT * FROM tool ORDER BY id") == [(1,), (2,)]
@@ -91,10 +93,11 @@ def test_a_gap(drain: Drain) -> None:
     after = here()
     for moment in (before, change):
         with (
-            pytest.raises(HistoryError, match=rf"lost \(the slot is gone\): history {COMPLETE}"),
+            pytest.raises(HistoryError, match=rf"lost \(the slot is gone\): history {COMPLETE}") as refused,
             as_of(moment),
         ):
             pass
+        assert refused.value.since == change.committed_at
     with as_of(after):
         assert Category.objects.count() == 1
 

@@ -91,7 +91,8 @@ def test_a_moment_before_the_log_is_refused_with_the_first_one_that_is_known() -
         assert reason_of(error, Reader()).startswith(
             "Das Protokoll ist ab 1. März 2026 07:00:00 vollständig."
         )
-    truncated = HistoryError(f"public.todo was truncated: {complete_from(16, since, 'public.todo')}")
+    complete = complete_from(16, since, "public.todo")
+    truncated = HistoryError(f"public.todo was truncated: {complete}", since)
     assert reason_in_text(truncated, Reader()).endswith(f"this moment. {said} (public.todo was truncated)")
     assert "(0/10)" in reason_of(truncated, ADMINISTRATOR)
 

@@ -18,7 +18,8 @@ from bemi_django.log.places import Place, is_bookkeeping, models_at, renamed_col
 from bemi_django.revert import wording
 from bemi_django.revert.altered import take_present_types
 from bemi_django.revert.columns import ColumnRules, member_name, member_names, rules_of
-from bemi_django.revert.conflicts import Found, Surroundings
+from bemi_django.revert.conflicts.found import Found
+from bemi_django.revert.conflicts.surroundings import Surroundings
 from bemi_django.revert.consequences import CascadeReader, Consequences
 from bemi_django.revert.draft import Draft, draft_of, identity, key_before
 from bemi_django.revert.net import Net, nets_of

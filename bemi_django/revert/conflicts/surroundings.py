@@ -4,57 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from bemi_django.log.live.equality import swapped
 from bemi_django.log.live.live_rows import find_keys, find_partial
 from bemi_django.log.live.live_tables import LiveCatalog, LiveTable, Name, Reference, Unique
 from bemi_django.revert import wording
-from bemi_django.revert.draft import Draft, Identity, identity, values_of
+from bemi_django.revert.conflicts.equal_keys import EqualKeys, given, held, written
+from bemi_django.revert.conflicts.found import Child, Found, Holder, Parent
+from bemi_django.revert.draft import Draft, Identity, identity
 from bemi_django.revert.order import Edge
 from bemi_django.revert.plan import Kind
-from bemi_django.revert.wording import Sentence
 
 _NO_ACTION, _CASCADE = "a", "c"
 # ON DELETE CASCADE, SET NULL, SET DEFAULT: the database changes the rows that refer to a deleted one.
 _FOLLOWS = ("c", "n", "d")
-
-
-class Holder(NamedTuple):
-    """A row that holds a value which a step writes into a unique index; ``why`` says so."""
-
-    draft: Draft
-    unique: Unique
-    holder: Identity
-    why: Sentence
-    is_plain: bool = True
-
-
-class Parent(NamedTuple):
-    """A step that writes a reference; ``parent`` is the row it refers to, or None if there is none."""
-
-    draft: Draft
-    reference: Reference
-    parent: Identity | None
-
-
-class Child(NamedTuple):
-    """A row that refers to one which a step removes."""
-
-    draft: Draft
-    reference: Reference
-    child: Identity
-
-
-class Found(NamedTuple):
-    """A conflict found for a step."""
-
-    draft: Draft
-    kind: Kind
-    why: Sentence
-    columns: tuple[str, ...]
-    is_forcible: bool = False
-    child: Name | None = None
 
 
 class Surroundings:
@@ -70,6 +34,8 @@ class Surroundings:
         self._holders = list(self._read_holders(cursor))
         self._parents = list(self._read_parents(cursor))
         self._children = list(self._read_children(cursor))
+        self._equal_keys = EqualKeys(cursor, catalog)
+        self._read_equal_keys(drafts)
 
     def check(self, active: set[Draft]) -> tuple[list[Found], list[Edge[Draft]]]:
         """Return the conflicts of the active steps, if only these are taken, and the edges of their order."""
@@ -103,7 +69,7 @@ class Surroundings:
             stays = owner is None or owner not in active or not owner.changes(reference.parent_columns)
             if parent is not None and stays:
                 continue
-            wanted = reference, values_of(draft.target or {}, _plain(reference, reference.columns))
+            wanted = reference, self._equal_keys.of(*given(draft, reference))
             if wanted not in providers:
                 why = wording.no_parent(reference.parent)
                 found.append(Found(draft, "missing_parent", why, reference.columns))
@@ -114,7 +80,7 @@ class Surroundings:
     def _check_children(self, active: set[Draft], found: list[Found], edges: list[Edge[Draft]]) -> None:
         for draft, reference, child in self._children:
             owner = self._owners.get(child)
-            if draft not in active or owner is draft:
+            if draft not in active or owner is draft or self._stays_equal(draft, reference):
                 continue
             if owner is not None and owner in active and owner.changes(reference.columns):
                 if _is_passed_on(draft, reference):
@@ -140,9 +106,32 @@ class Surroundings:
         for reference in self._catalog.references:
             for draft in self._by_table.get(reference.parent, ()):
                 if draft in active and draft.gives(reference.parent_columns):
-                    values = values_of(draft.target or {}, _plain(reference, reference.parent_columns))
-                    found[reference, values].append(draft)
+                    found[written(draft, reference)].append(draft)
         return found
+
+    def _read_equal_keys(self, drafts: list[Draft]) -> None:
+        moved = [
+            (draft, reference)
+            for draft, reference, _ in self._children
+            if reference.on_update == _NO_ACTION and draft.gives(reference.parent_columns)
+        ]
+        self._equal_keys.read(
+            (held(*one) for one in moved), (written(*one) for one in moved), is_of_parents=True
+        )
+        moving = {draft.identity for draft, _ in moved}
+        lost = [
+            given(draft, reference)
+            for draft, reference, parent in self._parents
+            if parent is None or parent in moving
+        ]
+        if lost:
+            self._equal_keys.read(lost, self._providers(set(drafts)))
+
+    def _stays_equal(self, draft: Draft, reference: Reference) -> bool:
+        """Tell whether the row keeps a key that those which refer to it take for the same."""
+        if reference.on_update != _NO_ACTION or not draft.gives(reference.parent_columns):
+            return False
+        return self._equal_keys.of(*held(draft, reference)) == written(draft, reference)[1]
 
     def _read_holders(self, cursor: Any) -> Iterator[Holder]:
         for name, drafts in self._by_table.items():
@@ -206,11 +195,6 @@ class Surroundings:
     def _identity(self, name: Name, key: dict[str, Any]) -> Identity:
         table = self._catalog.tables.get(name)
         return identity(table, key) if table else (name, ())
-
-
-def _plain(reference: Reference, columns: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the columns in which a row of the parent has the values of the child."""
-    return columns[:-1] if reference.has_period else columns
 
 
 def _is_passed_on(parent: Draft, reference: Reference) -> bool:

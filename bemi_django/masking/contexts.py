@@ -106,7 +106,9 @@ class ContextMasks:
         if len(message) > MAX_CONTEXT_CHARACTERS:
             # Anybody may send a gigabyte, in which words are looked for in minutes.
             return self.has_rules
-        return self.mentions(message.decode("utf-8", "replace"))
+        text = message.decode("utf-8", "replace")
+        # A record names its table, and may have values of it without their columns.
+        return self.mentions(text) or bool(self.has_rules and self._tables(_names_in(text.lower())))
 
     def statement(self, sql: str, *, is_touching: bool = False) -> str:
         """Return a statement, without its literals if it may touch what is masked."""
@@ -165,9 +167,14 @@ def _tables_in(sql: str) -> frozenset[str]:
     name = found and (found["quoted"] or found["table"])
     if name and name not in _OPTIONS:
         return frozenset((name,))
+    return _names_in(sql)
+
+
+def _names_in(text: str) -> frozenset[str]:
+    """Return all that may be a name in a text in lower case."""
     # Which quotes begin a name is not known, so what stands between any two of them may be one.
-    quoted = (part.replace("\0", '"') for part in sql.replace('""', "\0").split('"'))
-    return frozenset((*_WORD.findall(sql), *_NAME.findall(sql), *sql.split('"'), *quoted))
+    quoted = (part.replace("\0", '"') for part in text.replace('""', "\0").split('"'))
+    return frozenset((*_WORD.findall(text), *_NAME.findall(text), *text.split('"'), *quoted))
 
 
 def _starred(value: bytes) -> bytes:

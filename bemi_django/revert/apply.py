@@ -155,7 +155,7 @@ class _Application:
         try:
             settle(self._cursor, self._catalog)
         except DatabaseError as error:
-            self._writes[-1].draft.stop(*_reason(error))
+            self._writes[-1].draft.stop(*_reason(error, self._writes[-1]))
             raise _refusal(self._plan) from error
         for write in self._writes:
             write.draft.step.is_done = write.draft not in failed
@@ -169,15 +169,22 @@ class _Application:
             else:
                 run(self._cursor, write)
         except (DatabaseError, LookupError) as error:
-            write.draft.stop(*_reason(error))
+            write.draft.stop(*_reason(error, write))
             if not self._skips:
                 raise _refusal(self._plan) from error
             return False
         return True
 
 
-def _reason(error: Exception) -> tuple[Kind, str]:
-    return _KINDS.get(sqlstate_of(error), "refused"), first_line(error)
+def _reason(error: Exception, write: Write) -> tuple[Kind, str]:
+    kind = _KINDS.get(sqlstate_of(error), "refused")
+    if kind == "referenced" and write.action != "delete":
+        # The table that the server names is the one that refers to another.
+        diagnosis = getattr(error.__cause__, "diag", None)
+        named = (getattr(diagnosis, "schema_name", None), getattr(diagnosis, "table_name", None))
+        if named == write.draft.table.name:
+            kind = "missing_parent"
+    return kind, first_line(error)
 
 
 def _refusal(plan: Plan) -> RevertConflict:

@@ -512,6 +512,22 @@ def test_what_a_trigger_or_a_check_refuses_is_a_conflict(lab: Lab) -> None:
         created.revert()
 
 
+def test_a_reference_that_the_database_refuses_lacks_its_parent(lab: Lab) -> None:
+    """What a trigger writes is not in the plan."""
+    execute("CREATE TABLE lab.p (k int PRIMARY KEY)")
+    execute("CREATE TABLE lab.c (n int PRIMARY KEY, k int REFERENCES lab.p)")
+    lab("INSERT INTO lab.p VALUES (1)", "INSERT INTO lab.c VALUES (1, 1)")
+    removed = lab("DELETE FROM lab.c")
+    execute(
+        "CREATE FUNCTION lab.lose() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN NEW.k := 9; RETURN NEW; END$$;"
+        "CREATE TRIGGER lose BEFORE INSERT ON lab.c FOR EACH ROW EXECUTE FUNCTION lab.lose()"
+    )
+    with pytest.raises(RevertConflict) as refusal:
+        removed.revert()
+    assert kinds(refusal.value.plan) == ["missing_parent"]
+
+
 def test_a_deferred_check_that_fails_at_the_end_is_a_conflict(lab: Lab) -> None:
     execute("CREATE TABLE lab.up (id int PRIMARY KEY)")
     execute("CREATE TABLE lab.down (id int PRIMARY KEY, up int REFERENCES lab.up DEFERRABLE)")

@@ -26,6 +26,7 @@ from bemi_django.ingest.queue.broker import Broker
 from bemi_django.ingest.queue.course.course_follower import read_course
 from bemi_django.ingest.queue.division.former_division import FormerDivision
 from bemi_django.ingest.queue.lane_source import LaneSource, NamedSince
+from bemi_django.ingest.queue.leftovers import discard_leftovers
 from bemi_django.ingest.queue.outbox import Waiting
 from bemi_django.ingest.queue.publisher import QueueSink
 from bemi_django.ingest.queue.server.stream_config import warn_of_durability
@@ -183,6 +184,8 @@ def _publishing(
         warn_of_durability(queue.address.stream, queue.replicas)
     if session.lanes != queue.address.lanes:
         logger.warning(_LANES, session.slot, session.lanes, queue.address.lanes)
+    # Nobody else publishes now: the slot is ours.
+    discard_leftovers(queue, session.slot, range(session.lanes))
     sink = QueueSink(
         queue,
         LaneSource(

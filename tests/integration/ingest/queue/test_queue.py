@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 import socket
@@ -225,6 +226,31 @@ def test_a_change_in_parts_waits_until_all_of_them_have_room(queued: QueuedPipel
         queued.server.ask(widen)
         queued.catch_up()
         until(lambda: not trail.log.one(trouble))
+
+
+def test_parts_of_a_publisher_that_was_killed_take_no_room(
+    queued: QueuedPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream(queued, max_bytes=1_000_000)
+    queued.publish()
+    queued.trail.source.run("INSERT INTO load (id, n, filler) SELECT 1, 1, repeat('x', 600000)")
+    publish, was_killed = Broker.publish, QueueUnavailable("killed")
+
+    def publish_all_but_the_last_part(broker: Broker, messages: Any, acknowledgements: Any) -> None:
+        sent = [one for one in messages if one.part.split("/")[0] != one.part.split("/")[1]]
+        fail = functools.partial(acknowledgements.fail, was_killed)
+        publish(broker, sent, Acknowledgements(len(sent), fail)) if sent else fail()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Broker, "publish", publish_all_but_the_last_part)
+        with pytest.raises(QueueUnavailable, match="killed"):
+            Supervisor(queued.config, QUICK._replace(patience=0.0)).run(until_current=True)
+    queued.trail.release()
+    # A consumer that has read them is not confused by those that take their place.
+    with queued.consumers():
+        queued.publish()
+        queued.catch_up()
+    until(lambda: queued.server.messages() == 0)
 
 
 def test_a_server_that_goes_away_and_comes_back(queued: QueuedPipeline, nats_server: NatsServer) -> None:

@@ -75,6 +75,37 @@ def test_rows_are_of_the_table_that_had_the_name_when_they_were_written(
     ]
 
 
+#: The table was in public until 0/1000, and is in another schema since.
+_MOVED = """
+INSERT INTO _bemi.relations (relation, since, description)
+SELECT relation, since::pg_lsn, jsonb_set(description, '{name}', jsonb_build_array(schema, 'moved'))
+FROM _bemi.describe_v1(ARRAY['archived.moved'::regclass::oid]),
+    (VALUES ('0/100', 'public'), ('0/1000', 'archived')) past (since, schema) RETURNING relation::bigint
+"""
+
+
+def test_rows_of_a_table_that_was_moved_to_another_schema_keep_their_context(
+    records: DebeziumTrail, consume: Consume
+) -> None:
+    records.run(records.source, "CREATE SCHEMA archived; CREATE TABLE archived.moved (id text PRIMARY KEY)")
+    try:
+        (oid, *_), *_ = records.run(records.source, _MOVED)
+        one, other = Envelopes(700), Envelopes(701, 8000)
+        consume(
+            [
+                one.message(f'{oid}{{"user": 1}}'.encode()),
+                one.change("c", "moved", after={"id": "1"}),
+                other.message(f'{oid}{{"user": 2}}'.encode()),
+                other.change("c", "moved", after={"id": "2"}, schema="archived"),
+            ]
+        )
+    finally:
+        records.run(records.source, "TRUNCATE _bemi.relations; DROP SCHEMA archived CASCADE")
+    found = [(one.key, json.loads(one.context)) for one in records.logged()]
+    assert found == [("1", {"user": 1}), ("2", {"user": 2})]
+    assert records.letters() == []
+
+
 #: Records that cannot be taken, and a part of the reason.
 _UNREADABLE = [
     (b"{", "not JSON"),

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from django.contrib.admin import AdminSite
 from django.contrib.auth import get_permission_codename, get_user_model
-from django.core.exceptions import EmptyResultSet
+from django.core.exceptions import EmptyResultSet, ImproperlyConfigured
 from django.db import InterfaceError, OperationalError, connections, models
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
@@ -146,8 +146,12 @@ class Viewer:
             self._shown_rows.learn(self.site._registry.get(model), instances)
 
     def may_see_user_names(self) -> bool:
-        """Tell whether user names are shown and searched for: not if they are masked."""
-        model: Any = get_user_model()
+        """Tell whether user names are shown and searched for: not if they are masked, or nobody has one."""
+        try:
+            model: Any = get_user_model()
+        except ImproperlyConfigured:
+            # A project without django.contrib.auth has no users.
+            return False
         return model._meta.get_field(model.USERNAME_FIELD).column not in self.masks.hidden_fields(model)
 
     def values(self, change: Change) -> Iterator[ColumnValue]:

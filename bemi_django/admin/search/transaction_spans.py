@@ -29,8 +29,9 @@ SELECT {columns} FROM ROWS FROM (
 CROSS JOIN LATERAL ({query}) AS _bemi_found {end}
 """
 _COUNTED = 'database, transaction_id, schema, "table", operation'
-# Byte by byte, which takes half the time.
-_ROWS = 'pg_catalog.count(DISTINCT COALESCE(primary_key, id::pg_catalog.text) COLLATE pg_catalog."C")'
+# Byte by byte, which takes half the time. A row whose key changed would be counted under each of its keys.
+_ROWS = """CASE WHEN pg_catalog.count(previous_primary_key) OPERATOR(pg_catalog.=) 0 THEN
+    pg_catalog.count(DISTINCT COALESCE(primary_key, id::pg_catalog.text) COLLATE pg_catalog."C") END"""
 # A naive moment can mean either of two hours.
 _MARGIN = timedelta(days=1)
 
@@ -70,7 +71,8 @@ def counts_of(spans: Sequence[Span], changes: ChangeQuerySet) -> dict[Transactio
     """
     if not spans:
         return {}
-    columns = ("database", "transaction_id", "schema", "table", "operation", "primary_key", "id")
+    of_kind = ("database", "transaction_id", "schema", "table", "operation")
+    columns = (*of_kind, "primary_key", "previous_primary_key", "id")
     inner, parameters = _compiled(_within(changes).values_list(*columns)[: MOST_COUNTED + 1])
     statement = _SPANS.format(
         columns=f"sequence, {_COUNTED}, pg_catalog.count(*), {_ROWS}",
@@ -85,7 +87,9 @@ def counts_of(spans: Sequence[Span], changes: ChangeQuerySet) -> dict[Transactio
         name = TransactionName(sequence, database, transaction_id)
         counted = found.setdefault(name, CountedChanges(Counter(), Counter()))
         kind = ChangeKind(database, schema, table, operation)
-        counted.changes[kind], counted.rows[kind] = count, distinct
+        counted.changes[kind] = count
+        if distinct is not None:
+            counted.rows[kind] = distinct
     return found
 
 

@@ -41,6 +41,13 @@ class ChangeQuerySet(Restorable, models.QuerySet["Change"]):
         clone._of, clone._history = self._of, self._history
         return clone
 
+    def using(self, alias: str | None) -> ChangeQuerySet:
+        """Return the same changes of the log of a destination; a whole history is that log's."""
+        found: ChangeQuerySet = super().using(alias)
+        if self._history is not None and self.whole_history is not None:
+            found._history = self._history.of_log(alias)
+        return found
+
     def __getstate__(self) -> dict[str, Any]:
         # It has the changes that it was chosen from, and Django would read all of them.
         return {**super().__getstate__(), "_history": None}

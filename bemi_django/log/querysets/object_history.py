@@ -33,6 +33,14 @@ class ObjectHistory(NamedTuple):
     where: Any
     alias: str | None
 
+    def of_log(self, alias: str | None) -> ObjectHistory:
+        """Return the history that one log has, which is asked for the members, too.
+
+        Args:
+            alias: The destination that was given to ``using()``.
+        """
+        return self._replace(asked=self.asked.using(alias), alias=alias)
+
     def is_whole(self, changes: ChangeQuerySet) -> bool:
         """Return whether changes, which were chosen from this history, are all of it, in whatever order."""
         query = changes.query

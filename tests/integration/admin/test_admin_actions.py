@@ -213,6 +213,45 @@ def test_an_object_that_is_saved_several_times_is_one(admin: Client) -> None:
     ]
 
 
+def renamed(number: int, ordinal: int, old: str, new: str) -> Change:
+    """Record that a row has another key, and nothing else."""
+    return record(
+        number,
+        ordinal=ordinal,
+        primary_key=new,
+        previous_primary_key=old,
+        before={"id": old},
+        after={"id": new},
+    )
+
+
+def test_an_object_whose_key_changes_is_one(admin: Client) -> None:
+    saved: dict[str, Any] = {"before": {"task": "A"}, "after": {"task": "B"}}
+    record(1, primary_key="1", **saved)
+    renamed(1, 1, "1", "2")
+    record(1, ordinal=2, primary_key="2", before={"task": "B"}, after={"task": "C"})
+    # Two rows that exchange their keys by way of a third one.
+    for ordinal, (old, new) in enumerate((("1", "3"), ("2", "1"), ("3", "2"))):
+        renamed(2, ordinal, old, new)
+    # One that was created in the same transaction is not said to be changed.
+    created(3, primary_key="1", after={"id": 1, "task": "A"})
+    renamed(3, 1, "1", "2")
+    # More changes than are shown: how many rows they are of is not told.
+    for ordinal in range(SHOWN + 1):
+        renamed(4, ordinal, str(ordinal), str(ordinal + 1))
+    # A row with the key of one that was deleted is another.
+    record(5, primary_key="1", **saved)
+    record(5, ordinal=1, primary_key="1", operation="DELETE", before={"task": "B"}, after={})
+    renamed(5, 2, "7", "1")
+    assert said(admin) == [
+        "changed 2 todos, deleted todo B",
+        "made 21 changes to todos",
+        "created todo A",
+        "changed ID of 2 todos",
+        "changed task and ID of todo C",
+    ]
+
+
 def test_rows_without_a_key_are_not_taken_for_new_ones(admin: Client) -> None:
     created(1, primary_key=None)
     record(1, ordinal=1, primary_key=None)

@@ -251,6 +251,7 @@ def test_a_restore_has_the_members_that_another_log_has(logs: list[Change], sett
     assert [(step.table, step.action) for step in plan.steps] == [("todo_tags", "delete")]
     # One log alone was asked for.
     assert not Change.objects.using("default").for_object(todo).restore(logs[0], dry_run=True).steps
+    assert not todo.history.using("default").restore(logs[0], dry_run=True).steps
 
 
 def own_scope(request: Any, changes: Any) -> Any:

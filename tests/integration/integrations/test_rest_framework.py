@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from django.db import connection
 from django.test import Client
 from django.urls import include, path
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.exceptions import NotFound
 from rest_framework.filters import BaseFilterBackend
 from rest_framework.permissions import BasePermission
 from rest_framework.routers import DefaultRouter
@@ -20,6 +23,8 @@ from rest_framework.viewsets import ModelViewSet
 from bemi_django.integrations.rest_framework import HistoryMixin
 from sample_project.todos.models import Todo
 from tests.support.audit import record, take_log_away, visitor
+from tests.support.paths import ROOT
+from tests.support.polling import DEADLINE
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 
@@ -83,7 +88,25 @@ class LateViewSet(TodoViewSet):
     def perform_authentication(self, request: Any) -> None: ...
 
 
+class AsyncViewSet(TodoViewSet):
+    """An async viewset, which finds its objects by a method of its own."""
+
+    permission_classes = []
+
+    async def aget_object(self) -> Any:
+        return await Todo.objects.exclude(task="hidden").aget(owner_id=self.request.user.pk)
+
+
+class AwaitedViewSet(AsyncViewSet):
+    """The method nearest to the class counts."""
+
+    async def get_object(self) -> Any:
+        raise NotFound
+
+
 router = DefaultRouter()
+router.register("async", AsyncViewSet, basename="async")
+router.register("awaited", AwaitedViewSet, basename="awaited")
 router.register("nobody", NobodyViewSet, basename="nobody")
 router.register("all", AllViewSet, basename="all")
 router.register("late", LateViewSet, basename="late")
@@ -143,6 +166,71 @@ def test_a_permission_is_needed_unless_the_viewset_says_otherwise(client: Client
 
 def test_the_user_of_the_viewset_is_the_one_who_needs_the_permission(client: Client) -> None:
     assert client.get("/late/1/history/").status_code == 403
+
+
+def test_an_async_viewset_decides_by_its_own_method(client: Client) -> None:
+    record(1)
+    # The one object that it gives is the user's, whatever the key is.
+    assert client.get("/async/2/history/").json()["object"]["key"] == "1"
+    assert client.get("/awaited/1/history/").status_code == 404
+
+
+BARE = """
+import json, sys
+import django
+from django.conf import settings
+from django.urls import include, path
+settings.configure(
+    SECRET_KEY="for-tests-only",
+    DATABASES={"default": json.loads(sys.argv[1])},
+    DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+    INSTALLED_APPS=["rest_framework", "bemi_django"],
+    REST_FRAMEWORK={"UNAUTHENTICATED_USER": None, "DEFAULT_AUTHENTICATION_CLASSES": []},
+    ROOT_URLCONF="__main__",
+    ALLOWED_HOSTS=["testserver"],
+)
+django.setup()
+from bemi_django.integrations.rest_framework import HistoryMixin
+from rest_framework.routers import SimpleRouter
+from rest_framework.viewsets import GenericViewSet
+from django.db import models
+
+class Item(models.Model):
+    class Meta:
+        app_label = "bemi_django"
+
+class Open(HistoryMixin, GenericViewSet):
+    history_permission = None
+    permission_classes = []
+
+    def get_object(self):
+        return Item(pk=self.kwargs["pk"])
+
+class Closed(Open):
+    history_permission = "bemi_django.view_change"
+
+router = SimpleRouter()
+router.register("open", Open, basename="open")
+router.register("closed", Closed, basename="closed")
+urlpatterns = [path("", include(router.urls))]
+from django.test import Client
+answer = Client().get("/open/4711/history/")
+assert (answer.status_code, answer.json()["results"]) == (200, []), answer.content
+assert Client().get("/closed/4711/history/").status_code == 403
+"""
+
+
+def test_a_project_without_users_has_histories_too() -> None:
+    database = {name: connection.settings_dict[name] for name in ("ENGINE", "NAME", "HOST", "PORT", "USER")}
+    database["PASSWORD"] = connection.settings_dict["PASSWORD"]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", BARE, json.dumps(database)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=DEADLINE,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_masked_values_are_hidden_and_numbers_exact(client: Client, settings: Any) -> None:

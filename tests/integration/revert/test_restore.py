@@ -132,6 +132,13 @@ def test_an_object_has_the_many_to_many_rows_of_the_version_unless_told_otherwis
     todo.history.all().filter().by_time().restore(created)
     assert (Todo.objects.get(pk=todo.pk).task, names(todo)) == ("a", ["blue", "red"])
     drain()
+    # And so is the history that is asked of a log by its name.
+    Todo.objects.filter(pk=todo.pk).update(task="b")
+    todo.tags.set([green])
+    drain()
+    todo.history.using("default").restore(created)
+    assert (Todo.objects.get(pk=todo.pk).task, names(todo)) == ("a", ["blue", "red"])
+    drain()
     # Of a part of the history, the rest stays as it is.
     todo.tags.clear()
     drain()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -166,6 +167,21 @@ def test_the_admin_offers_no_change(ann: Client, change: Change, monkeypatch: py
         offers(f"Back to the present{present}")
     )
     assert ann.get(f"{listed}add/").status_code == 200
+
+
+def test_models_that_are_registered_late_offer_no_change_either(ann: Client, settings: Any) -> None:
+    get_user_model().objects.update(is_superuser=True)
+    # It is imported, and registers its models, when the first request asks for a URL.
+    settings.ROOT_URLCONF = "tests.support.late_site"
+    sys.modules.pop("tests.support.late_site", None)
+    page = text(ann, f"/late/todos/todo/{Todo.objects.get().pk}/change/")
+    assert "tests.support.late_site" in sys.modules
+    assert ">Sleep<" in page and "_save" not in page
+
+
+def test_buttons_of_templates_are_hidden_on_pages_of_the_past_alone(ann: Client) -> None:
+    assert "bemi-past-then" in text(ann, "/page/")
+    assert "bemi-past-then" not in text(ann, TRAVEL)
 
 
 def finish(model_admin: Any, request: Any, chosen: Any) -> None:

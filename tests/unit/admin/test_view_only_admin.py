@@ -47,3 +47,41 @@ def test_permissions_may_rest_on_each_other() -> None:
     ViewersChange.may = True
     assert viewers.has_view_permission(past) and not viewers.has_change_permission(past)
     assert viewers.has_change_permission(present)
+
+
+class OfPackages(ModelAdmin):  # type: ignore[type-arg]
+    """What packages add: permissions and actions of their own, which ask for no permission of the model."""
+
+    def has_import_permission(self, request: HttpRequest) -> bool:
+        return True
+
+    def has_approve_permission(self, obj: Any, *, request: HttpRequest) -> bool:
+        return True
+
+    def has_view_history_permission(self, request: HttpRequest) -> bool:
+        return True
+
+    def has_quota_permission(self) -> bool:
+        return True
+
+    def get_change_actions(self, request: HttpRequest, object_id: str, form_url: str) -> list[str]:
+        return ["publish"]
+
+    def get_actions_row(self, request: HttpRequest) -> tuple[str, ...]:
+        return ("publish",)
+
+
+def test_what_packages_add_is_refused_in_the_past_alone() -> None:
+    site = AdminSite("of packages")
+    site.register(Todo, OfPackages)
+    found: Any = site._registry[Todo]
+    present, past = HttpRequest(), HttpRequest()
+    make_view_only(past)
+    assert found.has_import_permission(present) and not found.has_import_permission(past)
+    assert found.has_approve_permission(None, request=present)
+    assert not found.has_approve_permission(None, request=past)
+    assert found.get_change_actions(present, object_id="1", form_url="") == ["publish"]
+    assert found.get_change_actions(past, object_id="1", form_url="") == []
+    assert (found.get_actions_row(present), found.get_actions_row(past)) == (("publish",), ())
+    # What says that it reads is left alone, and so is what is not about a request.
+    assert found.has_view_history_permission(past) and found.has_quota_permission()

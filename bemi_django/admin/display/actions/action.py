@@ -37,7 +37,8 @@ class CountedChanges(NamedTuple):
 
     Attributes:
         changes: How many there are of each kind.
-        rows: How many rows they are of. A change of a row without a key counts as one of another row.
+        rows: How many rows they are of, where it is known: not if a key changed. A change of a row without a
+            key counts as one of another row.
     """
 
     changes: Counter[ChangeKind]

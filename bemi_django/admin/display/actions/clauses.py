@@ -17,6 +17,7 @@ from bemi_django.admin.display.actions import nouns
 from bemi_django.admin.display.actions.action import AuditAction, ChangeKind, kind_of
 from bemi_django.admin.display.actions.children import children, is_link
 from bemi_django.admin.display.actions.event_clause import event_clause
+from bemi_django.admin.display.actions.row_identity import rows_of_changes
 from bemi_django.admin.display.object_labels import ObjectLabels
 from bemi_django.admin.display.values.formatter import Formatter
 from bemi_django.admin.display.values.operation_names import operation_text
@@ -57,13 +58,15 @@ class Clauses:
             self._children = children(self._by_kind, viewer)
 
     def _leave_out_updates_of_new_rows(self) -> None:
+        rows = rows_of_changes(self._action.changes)
+        row_of = {change.pk: row for change, row in zip(self._action.changes, rows, strict=True)}
         born = {
-            (change.place, change.primary_key)
+            row_of[change.pk]
             for change in self._action.changes
             if change.operation == "CREATE" and change.primary_key is not None
         }
         for kind, changes in list(self._by_kind.items()):
-            kept = [change for change in changes if (change.place, change.primary_key) not in born]
+            kept = [change for change in changes if row_of[change.pk] not in born]
             if kind.operation == "UPDATE" and len(kept) < len(changes):
                 self._by_kind[kind], self._counts[kind] = kept, len(kept)
 
@@ -140,8 +143,8 @@ class Clauses:
         """Return how many rows updates have changed, or None: a row may be saved several times."""
         rows = self._action.rows.get(kind)
         if len(shown) == count:
-            keys = {change.primary_key for change in shown}
-            rows = count if None in keys else len(keys)
+            found = set(rows_of_changes(shown))
+            rows = count if None in found else len(found)
         # What was not counted may be of the same rows.
         return rows if rows == count or not self._action.is_cut else None
 

@@ -12,7 +12,7 @@ from django.http import QueryDict
 
 from bemi_django import destinations
 from bemi_django.admin.access.viewer import Viewer
-from bemi_django.admin.display.actions.action import CountedChanges, TransactionName
+from bemi_django.admin.display.actions.action import ChangeKind, CountedChanges, TransactionName
 from bemi_django.admin.search import row_estimate, transaction_spans
 from bemi_django.admin.search.change_reader import read_changes
 from bemi_django.admin.search.filter_form import FilterForm
@@ -80,11 +80,15 @@ class ListedLogs:
     def counts(self, spans: Sequence[Span]) -> dict[TransactionName, CountedChanges]:
         """Return how many changes of each kind each transaction has."""
         total: dict[TransactionName, CountedChanges] = {}
+        unknown: set[tuple[TransactionName, ChangeKind]] = set()
         for counts in self._asked(lambda part: transaction_spans.counts_of(spans, part.filtered.whole)):
             for name, found in counts.items():
                 sums = total.setdefault(name, CountedChanges(Counter(), Counter()))
                 sums.changes.update(found.changes)
                 sums.rows.update(found.rows)
+                unknown |= {(name, kind) for kind in found.changes.keys() - found.rows.keys()}
+        for name, kind in unknown:
+            del total[name].rows[kind]
         return total
 
     def of_ids(self, wanted: Collection[UUID]) -> list[Change]:

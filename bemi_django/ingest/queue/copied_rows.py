@@ -24,6 +24,8 @@ _RECORDED = """
 SELECT _bemi.recorded_v1(%s, 'FFFFFFFF/FFFFFFFF', '9223372036854775807:9223372036854775807:', %s, %s, %s,
                          %s, %s)
 """
+# As the function before counts: an LSN comes again in another history.
+_SEQUENCE = "SELECT _bemi.sequence_v1(%s::text, %s::pg_lsn)"
 #: Keys that the log is asked for at once.
 _KEYS = 500
 
@@ -63,14 +65,21 @@ def _fresh(
         found = _recorded(cursor, source, table, named_since.get(table[1:]), keys)
         known.update((table, key) for key in found)
     kept: list[Values] = []
+    begins = {table: _sequence_at(cursor, source, lsn) for table, lsn in named_since.items()}
     for change in changes:
         table, operation = _table_of(change), change[OPERATION]
         if operation != BASELINE or (table, change[KEY]) not in known:
             kept.append(change)
         # What was before is of another table, which had the name.
-        if operation != EVENT and change[POSITION] >= named_since.get(table[1:], 0):
+        if operation != EVENT and change[POSITION] >= begins.get(table[1:], 0):
             known |= {(table, key) for key in (change[KEY], change[OLD_KEY]) if key is not None}
     return kept
+
+
+def _sequence_at(cursor: Any, source: str, lsn: int) -> int:
+    cursor.execute(_SEQUENCE, [source, format_lsn(lsn)])
+    (found,) = cursor.fetchone()
+    return int(found)
 
 
 def _table_of(change: Values) -> _Table:

@@ -149,6 +149,25 @@ def test_a_row_whose_key_was_changed_in_another_lane_is_known(destination: Clust
     assert [one.changes for one in taken] == [[other], [moved], []]
 
 
+@pytest.mark.parametrize(
+    ("history", "lsn", "is_of_table"), [(0, 0x300, False), (1, 0x180, False), (1, 0x200, True)]
+)
+def test_changes_of_a_dropped_table_are_told_from_others_in_each_history(
+    history: int, lsn: int, is_of_table: bool, destination: Cluster
+) -> None:
+    former, row = change("CREATE", "7"), change("BASELINE", "7")
+    former[POSITION], row[POSITION] = sequence_of(history, lsn), sequence_of(1, 0x400)
+    chunk = SimpleNamespace(source="slot", lane=0, named_since={("public", "load"): 0x200})
+    taken: Any = [SimpleNamespace(chunk=chunk, changes=[former, row])]
+    with closing(psycopg2.connect(**destination.parameters)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            """INSERT INTO _bemi.histories (slot, number, system_identifier, timeline, start_lsn, reason)
+               VALUES ('slot', 0, '1', 1, '0/0', ''), ('slot', 1, '1', 2, '0/100', '')"""
+        )
+        leave_out_known(cursor, taken)
+    assert taken[0].changes == [former] + [row] * (not is_of_table)
+
+
 def test_a_new_destination_gets_what_the_queue_has_kept_and_goes_on(
     keeping: QueuedPipeline, destination: Cluster
 ) -> None:

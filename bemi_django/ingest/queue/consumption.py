@@ -199,11 +199,13 @@ class Consumption:
         }
 
     def _is_at(self, targets: Mapping[Lane, LanePosition]) -> bool:
-        for slot in {slot for slot, _ in targets if not self._refused.is_known(slot)}:
+        self._refused.forget_others()
+        for slot in {slot for slot, _ in targets}:
             with self._connection, self._connection.cursor() as cursor:
                 states = lanes.read(cursor, slot)
             # Where there are fewer lanes by now, all of them were read to their end.
             ends = {lane: end for (of, lane), end in targets.items() if of == slot and lane in states}
-            if any(states[lane].position < end for lane, end in ends.items()):
+            is_behind = any(states[lane].position < end for lane, end in ends.items())
+            if is_behind and not self._refused.is_known(slot):
                 return False
         return True

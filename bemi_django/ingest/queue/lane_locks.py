@@ -18,17 +18,18 @@ SELECT l.mode, l.classid, l.objid,
 FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid AND a.datid = l.database
 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND a.datname = current_database()
 """
-_HELD_OF_KEY = f"""
+#: Rows of the locks of a key, and whether one is of a consumer.
+HELD_OF_KEY = f"""
 SELECT FROM ({_HELD}) held (mode, high, low, is_ours)
 WHERE high = ((key >> 32) & 4294967295)::oid AND low = (key & 4294967295)::oid
 """
 _COUNT = f"""
 SELECT count(*) FROM (SELECT {_CONSUMER}) k (key) CROSS JOIN LATERAL (
-    {_HELD_OF_KEY} AND mode = 'ShareLock' AND is_ours) others
+    {HELD_OF_KEY} AND mode = 'ShareLock' AND is_ours) others
 """  # noqa: S608 - a constant
 _LANE = "hashtextextended(format('_bemi.lanes %%s.%%s', %s::text, %s::integer), 0)"
 _TAKE = f"""
-SELECT pg_try_advisory_lock(key) OR EXISTS ({_HELD_OF_KEY} AND NOT is_ours) FROM (SELECT {_LANE}) k (key)
+SELECT pg_try_advisory_lock(key) OR EXISTS ({HELD_OF_KEY} AND NOT is_ours) FROM (SELECT {_LANE}) k (key)
 """  # noqa: S608 - a constant
 _RELEASE = f"SELECT pg_advisory_unlock({_LANE})"
 #: Seconds after which a consumer that says nothing is taken for one that was paused, and after which one that

@@ -214,6 +214,9 @@ def test_a_source_that_is_refused_holds_up_no_other(
             until(lambda: said in log_cluster.one(trouble))
             is_complete(one)
             assert other.trail.checkpoint() < other.trail.confirmed()
+            # Others hold the lanes, and have refused the source.
+            with pytest.raises(ReplicationError, match=said):
+                one.consume()
             allow()
             has_logged(other, 5)
             is_complete(other)

@@ -27,7 +27,9 @@ def set_context(values: Mapping[str, Any]) -> None:
     Args:
         values: The new context. Values that JSON cannot hold are stored as their ``str()``.
     """
-    layer_in_force.set(Layer(values))
+    layer, replaced = Layer(values), layer_in_force.get()
+    layer.block = replaced.block or replaced
+    layer_in_force.set(layer)
 
 
 def get_context() -> dict[str, Any]:
@@ -124,9 +126,15 @@ def is_skipping(context: Mapping[str, Any]) -> bool:
 
 def _in_force() -> Layer:
     layer = layer_in_force.get()
-    while layer.outer_after_end is not None:
-        layer = layer.outer_after_end
+    while (outer := (layer.block or layer).outer_after_end) is not None:
+        layer = outer
     return layer
+
+
+def _is_within(layer: Layer | None, block: Layer) -> bool:
+    while layer is not None and layer is not block:
+        layer = layer.block or layer.outer
+    return layer is block
 
 
 def _innermost() -> Layer:
@@ -145,13 +153,19 @@ class _Entered:
 
     def __enter__(self) -> None:
         self._token = layer_in_force.set(self._layer)
+        if self._is_own:
+            outer = self._token.old_value
+            self._layer.outer = _EMPTY if outer is Token.MISSING else outer
 
     def __exit__(self, *error: object) -> None:
+        if self._is_own and not _is_within(layer_in_force.get(), self._layer):
+            # The block is that of a generator that is closed late, perhaps in another request of this thread.
+            self._layer.outer_after_end = self._layer.outer
+            return
         try:
             layer_in_force.reset(self._token)
         except ValueError:
             # The block ends in another task or thread than it began in, as that of an asynchronous generator
             # does which nobody reads to its end. There it would stay in force.
             if self._is_own:
-                outer = self._token.old_value
-                self._layer.outer_after_end = _EMPTY if outer is Token.MISSING else outer
+                self._layer.outer_after_end = self._layer.outer

@@ -47,12 +47,11 @@ def context_json(context: Mapping[str, Any]) -> str:
 
 
 def _encode_context(context: Mapping[str, Any]) -> str:
-    names = [_key(key) for key in context]
-    if len(set(names)) < len(names):
-        names = _different_keys(context)
+    # Every write with a new context comes here, and hardly any has one of our keys.
+    name = _key if _OWN_KEYS.isdisjoint(context) else _different_keys(context).__getitem__
     pairs = [
-        _SKIPPING if type(value) is Skipping else f"{name}: {_value(context_masks.masked(key, value))}"
-        for name, (key, value) in zip(names, context.items(), strict=True)
+        _SKIPPING if type(value) is Skipping else f"{name(key)}: {_value(context_masks.masked(key, value))}"
+        for key, value in context.items()
     ]
     encoded = ",".join(pairs)
     if len(encoded) <= MAX_CONTEXT_CHARACTERS:
@@ -97,10 +96,13 @@ def _key(key: Any) -> str:
     return json_string(free_key(text, ()) if text in _OWN_KEYS else text)
 
 
-def _different_keys(context: Mapping[Any, Any]) -> list[str]:
+def _different_keys(context: Mapping[Any, Any]) -> dict[Any, str]:
     """Return the keys of a context in which a key of ours may take the place of another one."""
-    texts = [_text(key) for key in context]
-    return [json_string(free_key(text, texts) if text in _OWN_KEYS else text) for text in texts]
+    texts = {key: _text(key) for key in context}
+    taken = texts.values()
+    return {
+        key: json_string(free_key(text, taken) if text in _OWN_KEYS else text) for key, text in texts.items()
+    }
 
 
 def _dumps(value: Any) -> str:

@@ -46,7 +46,17 @@ class Layer:
     this layer has.
     """
 
-    __slots__ = ("_defaults", "_found", "_merged", "_parent", "_provider", "_values", "outer_after_end")
+    __slots__ = (
+        "_defaults",
+        "_found",
+        "_merged",
+        "_parent",
+        "_provider",
+        "_values",
+        "block",
+        "outer",
+        "outer_after_end",
+    )
 
     def __init__(
         self,
@@ -61,7 +71,11 @@ class Layer:
         self._defaults = defaults or {}
         self._merged: Context | None = None
         self._found: tuple[Context, Mapping[str, Any], Context] | None = None
-        #: The layer in whose place this one was, if its block has ended where that could not be put back.
+        #: The layer of the block in which ``set_context()`` has set this one.
+        self.block: Layer | None = None
+        #: The layer in whose place this one came when its block began.
+        self.outer: Layer | None = None
+        #: The same, if the block has ended where that could not be put back.
         self.outer_after_end: Layer | None = None
 
     def resolve(self) -> Context:

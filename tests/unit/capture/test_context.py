@@ -352,6 +352,54 @@ def test_an_abandoned_generator_leaves_no_context_behind() -> None:
     assert failures == []
 
 
+def test_a_generator_that_is_closed_in_a_later_request_leaves_its_context_alone() -> None:
+    """As the garbage collector does in a thread that serves one request after another."""
+
+    def numbers() -> Iterator[int]:
+        with bound_context(job="import"):
+            yield 1
+            yield 2
+
+    late = numbers()
+    with provided_context(lambda: {"user": 1}):
+        assert next(late) == 1
+    assert get_context() == {}
+    with provided_context(lambda: {"user": 2}):
+        late.close()  # type: ignore[attr-defined]
+        assert get_context() == current() == {"user": 2}
+    assert get_context() == {}
+
+
+def test_a_generator_that_is_closed_inside_a_later_block_leaves_no_context_behind() -> None:
+    def numbers() -> Iterator[int]:
+        with bound_context(job="import"):
+            yield 1
+
+    late = numbers()
+    assert next(late) == 1
+    with bound_context(user=7):
+        late.close()  # type: ignore[attr-defined]
+    assert get_context() == {}
+
+
+def test_a_context_that_was_set_in_a_block_ends_with_it_wherever_that_ends() -> None:
+    async def numbers() -> AsyncIterator[int]:
+        with bound_context(job="import"):
+            set_context({"user": 8})
+            set_context({"user": 9})
+            yield 1
+
+    async def work() -> list[dict[str, Any]]:
+        with bound_context(user=7):
+            stream = numbers()
+            await anext(stream)
+            found = [get_context()]
+            await asyncio.create_task(stream.aclose())  # type: ignore[attr-defined]
+            return [*found, get_context()]
+
+    assert asyncio.run(work()) == [{"user": 9}, {"user": 7}]
+
+
 def test_a_stream_that_a_client_leaves_ends_under_its_context() -> None:
     """The server forgets the stream between two of its items."""
     ends: list[dict[str, Any]] = []

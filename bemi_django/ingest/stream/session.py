@@ -12,7 +12,6 @@ import psycopg2
 import psycopg2.errors
 
 from bemi_django.exceptions import (
-    BemiError,
     Disrupted,
     ReplicationError,
     Unsendable,
@@ -218,8 +217,8 @@ class Session:
         if self.destination is not None:
             shut_down(self.destination)
         if self.server is not None:
-            # cancel() would hold the interpreter's lock while it waits for the server.
-            with suppress(BemiError, psycopg2.Error):
+            # cancel() would hold the interpreter's lock. What computes parameters may raise anything.
+            with suppress(Exception):
                 process = self.server.info.backend_pid
                 with closing(connect_source(self._config)) as other, other.cursor() as cursor:
                     cursor.execute("SELECT pg_cancel_backend(%s)", [process])

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
+import psycopg2
 import pytest
 
+from bemi_django.ingest.stream.connections import connect_source
+from bemi_django.ingest.stream.session import Session
 from tests.integration.ingest.stream.conftest import Warned
 from tests.support.cluster import Cluster, transaction
 from tests.support.load_pipeline import LoadPipeline
 from tests.support.pipeline import QUICK
-from tests.support.polling import until
+from tests.support.polling import DEADLINE, until
 from tests.support.proxy import Proxy
 from tests.support.roles import WORKER
 
@@ -217,3 +221,21 @@ def test_a_fast_shutdown_does_not_wait_for_the_end_of_a_large_transaction(trail:
         until(lambda: trail.log.one("SELECT count(*) FROM pg_locks WHERE NOT granted"))
         trail.source.shut_down()
         trail.source.start()
+
+
+def test_a_wait_is_ended_although_nobody_knows_how_to_connect_again(trail: LoadPipeline) -> None:
+    """What computes the parameters, such as a token, may fail while the worker is told to stop."""
+
+    def fail() -> Any:
+        raise RuntimeError
+
+    session = Session(trail.config._replace(ask=fail), QUICK)
+    with closing(connect_source(trail.config)) as server, ThreadPoolExecutor(1) as pool:
+        session.server = server
+        waiting = pool.submit(session.ask, "SELECT pg_sleep(600)")
+        until(lambda: trail.source.one("SELECT count(*) FROM pg_stat_activity WHERE query ~ 'pg_sleep.600'"))
+        try:
+            session.abandon()
+        finally:
+            failure = waiting.exception(DEADLINE)
+    assert isinstance(failure, psycopg2.OperationalError)

@@ -86,7 +86,7 @@ BEGIN
                                         THEN (SELECT pg_catalog.concat(pg_catalog.repeat('app_', number), key)
                                             FROM pg_catalog.generate_series(1, 100) number
                                             WHERE pg_catalog.concat(pg_catalog.repeat('app_', number), key) OPERATOR(pg_catalog.<>)
-                                                ALL (ARRAY(SELECT pg_catalog.json_object_keys(context::pg_catalog.json)))
+                                                ALL (SELECT pg_catalog.json_object_keys(context::pg_catalog.json))
                                             LIMIT 1)
                                     ELSE key END, value)
                                     FROM pg_catalog.json_each(context::pg_catalog.json);

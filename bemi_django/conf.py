@@ -15,7 +15,7 @@ from django.utils.module_loading import import_string
 from bemi_django import destinations
 from bemi_django.declarations import declarations
 from bemi_django.secrecy.hidden import HiddenText, with_hidden
-from bemi_django.setting_values import patterns
+from bemi_django.setting_values import computed_parameters, patterns
 from bemi_django.wire import table_name
 from bemi_django.wire.defaults import BOOKKEEPING, LARGEST_DEAD_LETTER, PUBLICATION, TABLE, all_excluded
 from bemi_django.wire.table_name import TableName
@@ -244,6 +244,6 @@ def connection_parameters(alias: str) -> dict[str, Any]:
     Returns:
         Keyword arguments for ``psycopg2.connect()``.
     """
-    parameters = connections[alias].get_connection_params()
+    parameters = computed_parameters(connections[alias])
     given = {key: value for key, value in parameters.items() if key not in _DRIVER_ARGUMENTS}
     return {**_KEEPALIVE, **with_hidden(given)}

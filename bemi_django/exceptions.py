@@ -9,6 +9,7 @@ BemiError
 ├── NoModel               no model has the table of a change
 ├── NotInTransaction      apply_context() was called outside a transaction
 ├── NotInstalled          the database objects are missing: ``migrate`` was not run
+├── ParametersUnavailable the parameters of a connection, such as a token, cannot be computed
 ├── PastIsReadOnly        a write inside as_of(), or of an instance read there
 ├── PlanChanged           a revert would do something else than was confirmed; it holds the plan
 ├── ProtocolError         bytes that do not follow the pgoutput protocol
@@ -29,8 +30,11 @@ BemiError
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
+#: The method of Django's backends that computes the parameters of a connection.
+_COMPUTING = "get_connection_params"
 #: What the states begin with of servers that are not there, or go away.
 _CONNECTION = ("08", "57P")
 
@@ -87,6 +91,20 @@ class NotInTransaction(BemiError):
 
 class NotInstalled(BemiError):
     """The database objects of bemi_django are missing: run 'manage.py migrate bemi_django' first."""
+
+
+class ParametersUnavailable(BemiError):
+    """The parameters of a connection cannot be computed now."""
+
+    @classmethod
+    def of(cls, error: Exception, alias: str) -> ParametersUnavailable:
+        """Return what to say of an exception of a backend; its own words may hold a secret."""
+        place = traceback.extract_tb(error.__traceback__)[-1:]
+        where = "".join(f" in {each.name}, line {each.lineno}" for each in place)
+        return cls(
+            f"the connection parameters of {alias} cannot be computed ({type(error).__name__}{where}): "
+            "see that what ENGINE or OPTIONS in DATABASES calls works here, such as the service of tokens"
+        )
 
 
 class PastIsReadOnly(BemiError):
@@ -184,6 +202,14 @@ def sqlstate_of(error: BaseException) -> str:
         if state := getattr(found, "sqlstate", None) or getattr(found, "pgcode", None):
             return str(state)
     return ""
+
+
+def of_parameters(error: Exception) -> ParametersUnavailable | None:
+    """Return what to say of an exception if a database's backend has raised it in place of parameters."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == _COMPUTING:
+            return ParametersUnavailable.of(error, getattr(frame.f_locals.get("self"), "alias", "a database"))
+    return None
 
 
 def is_away(error: BaseException) -> bool:

@@ -9,7 +9,15 @@ import time
 from django.db import DatabaseError, InterfaceError, connections, transaction
 
 from bemi_django import conf
-from bemi_django.exceptions import BemiError, NotInstalled, Refused, first_line, sqlstate_of
+from bemi_django.exceptions import (
+    BemiError,
+    NotInstalled,
+    ParametersUnavailable,
+    Refused,
+    first_line,
+    of_parameters,
+    sqlstate_of,
+)
 from bemi_django.handlers import registry
 from bemi_django.handlers.bookmarks import Bookmarks
 from bemi_django.handlers.delivery import Delivery, refresh_connections
@@ -76,8 +84,13 @@ class Dispatcher(LoopInThread):
                     target = target or (history.end if history else 0)
                     is_more = self._round(history)
                     pause = pace.first_pause
-                except (DatabaseError, InterfaceError) as error:
-                    self._recover(error, pause, is_final=until_current and time.monotonic() > deadline)
+                except Exception as error:
+                    unknown = of_parameters(error)
+                    if unknown is None and not isinstance(error, (DatabaseError, InterfaceError)):
+                        raise
+                    self._recover(
+                        unknown or error, pause, is_final=until_current and time.monotonic() > deadline
+                    )
                     pause = min(pause * 2, pace.longest_pause)
                     continue
                 self._tell()
@@ -189,7 +202,10 @@ class Dispatcher(LoopInThread):
                 "run the SQL that 'manage.py bemi grants --handlers ROLE' prints, or 'bemi run --no-handlers'"
             )
             return Refused(f"{first_line(error)}: {remedy}")
-        parameters = conf.connection_parameters(destination)
+        try:
+            parameters = conf.connection_parameters(destination)
+        except ParametersUnavailable:
+            return None
         return of_connection(with_state(error, parameters), parameters)
 
     def _tell(self) -> None:

@@ -14,6 +14,7 @@ from bemi_django.exceptions import (
     BemiError,
     Disrupted,
     KeyStoreUnavailable,
+    ParametersUnavailable,
     ProtocolError,
     Refused,
     SinkUnavailable,
@@ -27,7 +28,9 @@ from bemi_django.schema import installed, sql
 
 # Classes of SQLSTATE that an administrator has to fix: rights, names, missing objects, features.
 _LASTING = ("0A", "28", "3D", "42")
-_PASSING = (Disrupted, KeyStoreUnavailable, SinkUnavailable, SlotInUse, Superseded, Unsendable)
+_PASSING = (
+    Disrupted, KeyStoreUnavailable, ParametersUnavailable, SinkUnavailable, SlotInUse, Superseded, Unsendable,
+)  # fmt: skip
 _NO_RIGHT, _NOT_SUPPORTED, _NOT_LET_IN, _OF_POOLERS = "42501", "0A000", "28000", "08P01"
 # Classes of SQLSTATE that say nothing about the message at hand: connections, rights, configuration, locks,
 # resources, operators.

@@ -12,7 +12,7 @@ from django.db import DatabaseError, connections
 
 from bemi_django import conf, destinations
 from bemi_django.alerts import configured as alerts
-from bemi_django.exceptions import BemiError, NotInstalled, first_line
+from bemi_django.exceptions import BemiError, NotInstalled, first_line, of_parameters
 from bemi_django.management import (
     doctor_command,
     install_command,
@@ -105,6 +105,10 @@ class Command(BaseCommand):
             raise CommandError("nothing was done: there was no answer to the question") from None
         except (BemiError, DatabaseError, ImproperlyConfigured, psycopg2.Error, UnicodeDecodeError) as error:
             raise CommandError(about(database, told_of_command(error, database, subcommand))) from error
+        except Exception as error:
+            if (unknown := of_parameters(error)) is None:
+                raise
+            raise CommandError(first_line(unknown)) from error
 
     def _missing(self, database: str, error: NotInstalled) -> str:
         aliases = dict.fromkeys((database, conf.destination())) if "django" in self.installers else ()

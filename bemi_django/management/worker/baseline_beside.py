@@ -14,7 +14,7 @@ from django.db import DatabaseError, connections
 from bemi_django.baseline.baseline import BaselineOptions, baseline
 from bemi_django.baseline.baselined import Baselined
 from bemi_django.events.operator_context import operator_context
-from bemi_django.exceptions import BemiError
+from bemi_django.exceptions import BemiError, of_parameters
 from bemi_django.ingest.config import WorkerConfig
 from bemi_django.ingest.destination.checkpoint import Checkpoints
 from bemi_django.ingest.error_advice import told
@@ -85,8 +85,11 @@ class _Recorder:
     def _is_done(self) -> bool:
         try:
             return self._record()
-        except (BemiError, DatabaseError, psycopg2.Error) as error:
-            self._tell(f"the baseline was interrupted, and will go on: {told(error)}")
+        except Exception as error:
+            unknown = of_parameters(error)
+            if unknown is None and not isinstance(error, (BemiError, DatabaseError, psycopg2.Error)):
+                raise
+            self._tell(f"the baseline was interrupted, and will go on: {told(unknown or error)}")
             return False
         finally:
             # Those of the thread.

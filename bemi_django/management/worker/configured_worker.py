@@ -35,8 +35,10 @@ def worker_config(database: str, slot: str | None = None) -> WorkerConfig:
     def ask() -> tuple[dict[str, Any], dict[str, Any]]:
         return conf.connection_parameters(database), conf.connection_parameters(conf.destination())
 
+    # What fails is tried again at the next connection, the first one included.
     return WorkerConfig(
-        *ask(),
+        {},
+        {},
         slot or conf.slot(database) or "",
         conf.publication(),
         failover=conf.slot_failover(),

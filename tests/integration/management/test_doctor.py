@@ -209,7 +209,7 @@ def test_a_role_that_may_not_replicate_is_found(source: None) -> None:
     assert "bemi.D004" not in ids(way.findings("default", config))
     execute("CREATE ROLE doctor_web LOGIN PASSWORD 'secret'")
     try:
-        weak = {**config.source, "user": "doctor_web", "password": "secret"}
+        weak = {**config.addresses()[0], "user": "doctor_web", "password": "secret"}
         changed = config._replace(source=weak, ask=None)
         (finding,) = [f for f in way.findings("default", changed) if f.id == "bemi.D004"]
         assert finding.stops and "ALTER ROLE doctor_web REPLICATION" in finding.message

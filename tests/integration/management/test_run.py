@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
 from typing import Any
@@ -17,8 +18,10 @@ from django.db.backends.postgresql.base import DatabaseWrapper
 
 from bemi_django import conf
 from bemi_django.exceptions import ReplicationError
+from bemi_django.handlers.dispatch import Dispatcher
 from bemi_django.ingest.loop.supervisor import Supervisor
 from bemi_django.ingest.stream.session import Session
+from bemi_django.ingest.timeouts import Timeouts
 from bemi_django.management.worker.configured_worker import worker_config
 from bemi_django.models import Change
 from sample_project.todos.models import Todo
@@ -106,6 +109,106 @@ def test_a_password_that_expires_is_asked_anew_for_each_connection(token: Token)
         supervisor.stop()
         worker.join(DEADLINE)
     assert not failures
+
+
+class TokensFail:
+    """A service of tokens that fails when it is asked while ``fails`` is true."""
+
+    fails = False
+    asked = 0
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[TokensFail]:
+    """A backend that asks a service for the password of each connection."""
+    tokens = TokensFail()
+    original = DatabaseWrapper.get_connection_params
+
+    def get_connection_params(self: Any) -> dict[str, Any]:
+        tokens.asked += tokens.fails
+        if tokens.fails:
+            raise RuntimeError("the token s3cret has expired")
+        return original(self)
+
+    connections.close_all()
+    monkeypatch.setattr(DatabaseWrapper, "get_connection_params", get_connection_params)
+    yield tokens
+    tokens.fails = False
+    connections.close_all()
+
+
+# It may be that no stream is there.
+_END_STREAM = """
+SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = 'bemi_run' AND active
+"""
+
+
+def test_a_worker_waits_for_what_computes_its_parameters(
+    service: TokensFail, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It fails at the start, and again when the connections were ended."""
+    supervisor = Supervisor(worker_config("default"), QUICK)
+    active = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'bemi_run' AND active"
+    # The test's own connection is open already.
+    execute(_END_STREAM)
+    service.fails = True
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(supervisor.run)
+        try:
+            for _ in range(2):
+                until(lambda: service.asked > 2 or working.done())
+                service.fails, service.asked = False, 0
+                until(lambda: execute(active) == [(1,)] or working.done())
+                service.fails = True
+                execute(_END_STREAM)
+        finally:
+            supervisor.stop()
+            working.result(DEADLINE)
+    assert "the connection parameters of default cannot be computed (RuntimeError in get_conn" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+def test_handlers_wait_for_what_computes_parameters(
+    service: TokensFail, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.fails = True
+    dispatcher = Dispatcher("default", [])
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(dispatcher.run)
+        try:
+            until(lambda: "trying again" in caplog.text or working.done())
+            service.fails = False
+        finally:
+            dispatcher.stop()
+        assert working.result(DEADLINE) == 0
+    assert "the connection parameters of default cannot be computed" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--until-current"], ["status"], ["doctor"],
+        ["sync"], ["verify"], ["baseline"], ["blame", "todos.Todo:1"], ["grants"], ["prune"],
+        ["uninstall", "--dry-run"], ["consume", "nats://127.0.0.1:9/none", "--until-current"],
+        ["as-of", "2020-01-01", "check"], ["handlers"],
+        ["archive", "--before", "2020-01", "--to", "/nowhere"],
+        ["retry-dead-letters"], ["skip", "0/1", "--reason", "none"],
+        ["subject", "todos.Todo:1", "--export", "/nowhere"],
+    ],
+    ids=lambda arguments: arguments[0],
+)  # fmt: skip
+def test_a_command_says_that_parameters_cannot_be_computed(
+    arguments: list[str], service: TokensFail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Timeouts, "patience", 0.0)
+    out = io.StringIO()
+    service.fails = True
+    with pytest.raises(CommandError) as caught:
+        call_command("bemi", *arguments, stdout=out, stderr=out)
+    said = str(caught.value)
+    assert "the connection parameters of default cannot be computed" in said
+    assert "\n" not in said and "s3cret" not in said + out.getvalue()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import io
 import random
 import re
 import signal
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -595,6 +596,34 @@ def test_what_the_owner_leaves_and_is_no_range_becomes_a_dead_letter(book: Pipel
     book.advance()
     assert [entry.operation for entry in entries()] == ["CREATE"]
     assert len(execute("SELECT reason FROM _bemi.dead_letters")) == 1
+
+
+class Terminal(io.StringIO):
+    """An output that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_progress_bar_is_shown_on_a_terminal(
+    book: Pipeline, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has its first and its last state for certain; others are shown as time goes by."""
+    settings.BEMI_SLOT = book.slot
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    shown, said = Terminal(), Terminal()
+    monkeypatch.setattr(sys, "stderr", shown)
+    monkeypatch.setattr(sys, "stdout", said)
+    book.stop()
+    with book.worker():
+        call_command("bemi", "baseline", "lab.book", "--range", "100", stdout=said)
+    parts = re.findall(r"lab\.book .*? (\d+)%", shown.getvalue())
+    assert (parts[0], parts[-1]) == ("0", "99")
+    # What a script reads has no bar.
+    assert said.getvalue() == f"lab.book: {_OLD} rows, {_OLD} of them recorded\n"
 
 
 def test_the_command_says_what_it_did_and_what_is_wrong(book: Pipeline) -> None:

@@ -425,6 +425,44 @@ def test_a_stream_that_a_client_leaves_ends_under_its_context() -> None:
     assert ends == [{"user": 7}]
 
 
+def test_a_stream_that_nobody_can_close_is_left_as_any_other() -> None:
+    class Numbers:
+        """An asynchronous iterator that is no generator."""
+
+        def __aiter__(self) -> Numbers:
+            return self
+
+        async def __anext__(self) -> dict[str, Any]:
+            return get_context()
+
+    async def serve() -> tuple[dict[str, Any], dict[str, Any]]:
+        with bound_context(user=7):
+            stream: Any = bind_async_iterator(Numbers())
+        found = await anext(stream)
+        await stream.aclose()
+        return found, get_context()
+
+    assert asyncio.run(serve()) == ({"user": 7}, {})
+
+
+def test_a_kept_context_is_not_over_when_a_block_of_it_ends_in_another_task() -> None:
+    with bound_context(user=7):
+        kept = kept_context()
+
+    async def numbers() -> AsyncIterator[int]:
+        with kept:
+            yield 1
+
+    async def work() -> None:
+        stream = numbers()
+        await anext(stream)
+        await asyncio.create_task(stream.aclose())  # type: ignore[attr-defined]
+
+    asyncio.run(work())
+    with kept:
+        assert get_context() == {"user": 7}
+
+
 def test_a_call_is_made_under_the_context_that_was_in_force() -> None:
     with bound_context(user=7):
         bound = bind_call(get_context)

@@ -189,6 +189,12 @@ def test_a_key_may_be_an_hstore(key: str, hstore: None, lab: Lab) -> None:
     assert rows("t") == original
 
 
+@pytest.fixture
+def citext(pipeline: Pipeline) -> Iterator[None]:
+    with extensions("citext"):
+        yield
+
+
 #: Types of a key and of what refers to it: values that are equal, the second two being of one type.
 SPELLINGS = {
     "numbers": ("numeric", "numeric(9, 2)", "1.0", "1.00", "1.000"),
@@ -196,12 +202,15 @@ SPELLINGS = {
     "padded": ("char(9)", "varchar(9)", "a", "a  ", "a "),
     "floats": ("float8", "float4", "0", "-0", "-0"),
     "domain": ("lab.number", "numeric", "1.0", "1.00", "1.000"),
+    "citext": ("public.citext", "public.citext", "Ann", "ann", "ANN"),
 }
 
 
 @pytest.mark.parametrize("option", ["", "ON DELETE CASCADE", "DEFERRABLE"])
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_a_reference_may_be_written_in_another_way(spelling: str, option: str, lab: Lab) -> None:
+def test_a_reference_may_be_written_in_another_way(
+    spelling: str, option: str, citext: None, lab: Lab
+) -> None:
     """What a foreign key takes for equal is there; a key that becomes another like it is not taken away."""
     parent, child, key, referring, other = SPELLINGS[spelling]
     loose = "provider = icu, locale = 'und-u-ks-level2', deterministic = false"

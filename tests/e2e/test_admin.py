@@ -232,6 +232,18 @@ NAKED = """[...document.querySelectorAll('.bemi :is(button, .bemi-button, [type=
     }).map((e) => e.outerHTML)"""
 
 
+#: What lies above the first or the last word of an element.
+COVERED = """(e) => {
+    const text = document.createRange();
+    text.selectNodeContents(e);
+    const boxes = [...text.getClientRects()];
+    return [boxes.at(0), boxes.at(-1)]
+        .flatMap((box) => [box.left + 2, box.right - 2].map((x) => [x, (box.top + box.bottom) / 2]))
+        .map(([x, y]) => document.elementFromPoint(x, y))
+        .filter((above) => !e.contains(above)).map((above) => above?.outerHTML.slice(0, 200));
+}"""
+
+
 #: Pages with all kinds of parts.
 THEMED = [
     "actions",
@@ -271,6 +283,9 @@ def test_it_is_at_home_in_other_themes(
         assert visitor.page.url.endswith("timeline/todos/todo/1/")
         visitor.goto("/admin/todos/todo/")
         assert visitor.page.locator("a[href$='?table=todo']").first.is_visible()
+        visitor.goto(address(visitor, "change"))
+        visitor.submit("Look at the site just before this")
+        assert visitor.page.locator(".bemi-past p").first.evaluate(COVERED) == []
         context.close()
 
 

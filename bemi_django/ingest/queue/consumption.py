@@ -65,6 +65,7 @@ class Consumption:
         self._committed_at = 0
         self._balance_at = self._forget_at = 0.0
         self._is_until_current = False
+        self._trouble = ""
         with ExitStack() as opened:
             self._connection = connection = connect_destination(config, timeouts.lock, timeouts.answer)
             opened.callback(connection.close)
@@ -90,6 +91,7 @@ class Consumption:
 
         Raises:
             SourceRefused: Told to return, when all other sources are written.
+            ReplicationError: Likewise, where changes are missing.
             BemiError: An administrator has to do something, or the queue is not there.
             psycopg2.Error: The destination cannot be written to.
         """
@@ -126,9 +128,7 @@ class Consumption:
             self._lanes.balance()
             if self._is_until_current and self._is_at(targets):
                 return True
-            trouble = self._lanes.note_trouble()
-            if trouble and self._is_until_current:
-                raise ReplicationError(trouble)
+            self._trouble = self._lanes.note_trouble()
         if now >= self._forget_at:
             self._forget_at = now + _FORGET
             self._lanes.forget()
@@ -136,6 +136,8 @@ class Consumption:
             if self._is_until_current:
                 self._balance_at = 0.0
             return False
+        if self._is_until_current and self._trouble and self._lanes.are_at(targets):
+            raise ReplicationError(self._trouble)
         if any(reader.peek() is not None for reader in self._lanes.readers.values()):
             time.sleep(_BLOCKED)
         else:

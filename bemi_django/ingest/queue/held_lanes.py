@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bemi_django.exceptions import ReplicationError
@@ -188,3 +188,19 @@ class HeldLanes:
                 Checkpoints(self._connection, reader.source).note_trouble(trouble)
             found = found or (f"{reader.source}: {trouble}" if trouble else "")
         return found
+
+    def are_at(self, targets: Mapping[Lane, LanePosition]) -> bool:
+        """Return whether all lanes have come as far as they can, when nothing that is there may be written.
+
+        Args:
+            targets: Where lanes are to come that lack no changes, and do not wait for one that does.
+        """
+        return all(
+            reader.position >= targets[lane] or lane in self._lacking or self._waits(reader)
+            for lane, reader in self.readers.items()
+            if lane in targets
+        )
+
+    def _waits(self, reader: LaneReader) -> bool:
+        is_of_lacking = any(slot == reader.source for slot, _ in self._lacking)
+        return is_of_lacking and (reader.peek() is not None or reader.turning is not None)

@@ -141,6 +141,31 @@ def test_a_chunk_that_was_damaged_stops_its_lane_alone(
     queued.catch_up()
 
 
+def test_what_is_not_of_a_lane_that_lacks_changes_is_written_before_a_run_fails(
+    queued: QueuedPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bemi_django.ingest.queue.lane_reader._LOST", 0.0)
+    # Each message is asked for by itself, so that the others have not come when the lack is seen.
+    monkeypatch.setattr("bemi_django.ingest.queue.consumption._CHANGES", 1)
+    queued.trail.write(10)
+    queued.publish()
+    lacking = last(queued)
+
+    async def remove(jetstream: Any) -> None:
+        await jetstream.delete_msg("bemi", lacking.seq)
+
+    queued.trail.write(40)
+    queued.publish()
+    queued.server.ask(remove)
+    with pytest.raises(ReplicationError, match="lane 1 of the queue lacks changes"):
+        Consumer(queued.config, QUICK._replace(patience=0.0)).run(until_current=True)
+    positions = {lane: sequence for lane, sequence, _ in queued.lanes()}
+    assert positions[1] < positions[0] == positions[2]
+    send(queued, lacking.data)
+    queued.consume()
+    queued.catch_up()
+
+
 def test_a_chunk_of_another_version_ends_the_consumer(queued: QueuedPipeline) -> None:
     queued.trail.write(1)
     queued.publish()

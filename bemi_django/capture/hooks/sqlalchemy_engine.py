@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 
 _EVENT = "before_cursor_execute"
 _EMPTY = "{}"
-#: First words of statements that end a transaction, or take back what was set since a savepoint.
-_ENDING = frozenset(("ABORT", "COMMIT", "END", "ROLLBACK"))
+#: First words of statements that end a transaction, or take back what was set in it.
+_ENDING = frozenset(("ABORT", "COMMIT", "END", "PREPARE", "RESET", "ROLLBACK"))
 
 
 def install(engine: Any) -> None:

@@ -234,6 +234,19 @@ def test_a_savepoint_that_a_statement_rolls_back_takes_its_context_along(
     assert users(tags(drain)) == [7, 8, None, 9] + [9] * (engine.driver != "asyncpg")
 
 
+def test_a_context_is_sent_again_after_a_statement_that_resets_all_settings(
+    drain: Drain, engine: Engine
+) -> None:
+    def work(opened: Any) -> None:
+        with bound_context(user_id=7):
+            insert(opened, "a")
+            opened.execute(text("RESET ALL"))
+            insert(opened, "b")
+
+    engine.run(work)
+    assert users(tags(drain)) == [7, 7]
+
+
 @pytest.mark.parametrize("driver", ["asyncpg"] * ASYNC + ["psycopg"] * PSYCOPG)
 def test_a_context_that_was_cancelled_on_its_way_is_sent_again(drain: Drain, driver: str) -> None:
     """A task that waits for the driver is cancelled when the server has the context already."""

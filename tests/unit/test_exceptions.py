@@ -78,3 +78,19 @@ def test_a_log_without_a_slot_says_what_to_run() -> None:
     assert "the replication slot s is gone: run 'manage.py bemi run" in str(
         exceptions.LogBehind.without_slot("s")
     )
+
+
+class Backend:
+    alias = "replica"
+
+    def get_connection_params(self) -> dict[str, str]:
+        raise LookupError("token=opensesame")
+
+
+def test_a_backend_that_cannot_compute_parameters_is_named_without_its_words() -> None:
+    with pytest.raises(LookupError) as raised:
+        Backend().get_connection_params()
+    found = str(exceptions.of_parameters(raised.value))
+    assert "the connection parameters of replica" in found and "LookupError in get_connection_params" in found
+    assert "opensesame" not in found
+    assert exceptions.of_parameters(LookupError()) is None
